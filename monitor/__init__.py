@@ -1,0 +1,1 @@
+"""The doing: polling, remembering, delivering, showing."""

@@ -1,0 +1,204 @@
+"""What goes into the store and comes out of it, as values.
+
+Ids of messages are numbers, times aware UTC. Nothing here knows SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from rules.model import (
+    Alert,
+    MessageId,
+    RuleName,
+    StateChange,
+    StateKey,
+    Status,
+    Timer,
+    UserId,
+    Value,
+)
+
+NotificationId = NewType("NotificationId", str)
+EntryId = NewType("EntryId", int)
+
+
+class Seen(Value, frozen=True, kw_only=True):
+    """A row above the stored cursor: evaluated already, recognised when it is read again."""
+
+    id: MessageId
+    at: datetime  #: when we first saw it, in API time; a row dated in the future settles by this
+
+
+class Cursor(Value, frozen=True, kw_only=True):
+    """How far one user's list has been read.
+
+    `id` is the stored cursor (None until a first settled row is known), `above` the evaluated rows past
+    it. While the start pages backwards, `back` is the smallest id read so far; the next page ends before it.
+    """
+
+    id: MessageId | None = None
+    above: tuple[Seen, ...] = ()
+    back: MessageId | None = None
+
+
+class UserRow(Value, frozen=True, kw_only=True):
+    """One watched user as stored."""
+
+    uid: UserId
+    start_at: datetime  #: rows sent before it are not evaluated; set once, when first configured
+    cursor: Cursor = Cursor()
+    watermark: datetime | None = None  #: as of the last commit; the running process knows a later one
+
+
+class Reject(Value, frozen=True, kw_only=True):
+    """A row that could not be decoded: its redacted structure (keys and types, no values) and the reason."""
+
+    uid: UserId
+    message_id: str | None  #: as found, cut to 64 characters
+    reason: str
+    structure: str  #: JSON of the row with every string replaced by its type and length
+    at: datetime
+
+
+class EntryState(StrEnum):
+    """Where one (alert, status, receiver) stands. Each entry ends in exactly one of the last four."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"  #: given up, visible in `outbox list`, can be redriven
+    DROPPED = "dropped"  #: by a person, with `outbox drop`
+    SUPPRESSED = "suppressed"  #: muted, or no route led to a receiver: `reason` says which
+
+
+class Route(Value, frozen=True, kw_only=True):
+    """What the routing policy decided for one alert and one receiver ("" when none is concerned)."""
+
+    receiver: str
+    state: EntryState = EntryState.PENDING  #: PENDING or SUPPRESSED
+    reason: str | None = None
+    late: bool = False  #: old news when found: goes into a digest, never out as a page
+
+
+class Finding(Value, frozen=True, kw_only=True):
+    """An alert with what the routing policy made of it."""
+
+    alert: Alert
+    routes: tuple[Route, ...]
+
+
+class Counts(Value, frozen=True, kw_only=True):
+    """For the ledger: what one commit accounted for."""
+
+    fetched: int = 0
+    evaluated: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+class Commit(Value, frozen=True, kw_only=True):
+    """All that one poll (or one tick) changed. It is applied whole or not at all.
+
+    `uid` and `expected` guard the cursor: with another stored cursor the commit is refused (`Conflict`).
+    Findings whose (alert id, status) was stored before, or whose id has a tombstone, are ignored; a
+    RESOLVED finding is kept only if its alert is stored as firing.
+    """
+
+    uid: UserId | None = None
+    expected: Cursor | None = None
+    cursor: Cursor | None = None
+    watermark: datetime | None = None
+    states: tuple[StateChange, ...] = ()
+    timers: tuple[Timer, ...] = ()
+    cancelled: tuple[StateKey, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    counts: Counts = Counts()
+
+
+class Committed(Value, frozen=True, kw_only=True):
+    """What a commit really added."""
+
+    fresh: tuple[Finding, ...] = ()  #: the findings that were new
+    known: int = 0  #: findings ignored because they were stored before
+
+
+class Closure(Value, frozen=True, kw_only=True):
+    """Why a state or timer ended without concluding: user unwatched or unknown, rule removed or changed."""
+
+    key: StateKey
+    reason: str
+    at: datetime
+
+
+class Mute(Value, frozen=True, kw_only=True):
+    """Alerts of `rule` found before `until` are recorded but not sent."""
+
+    id: int
+    rule: RuleName
+    until: datetime
+    reason: str
+    created_at: datetime
+
+
+class Entry(Value, frozen=True, kw_only=True):
+    """One outbox row: this alert, in this status, for this receiver."""
+
+    id: EntryId
+    alert: Alert
+    receiver: str
+    state: EntryState
+    reason: str | None
+    late: bool
+    created_at: datetime
+    settled_at: datetime | None
+    notification: NotificationId | None
+
+
+class Kind(StrEnum):
+    """What a notification is for its reader."""
+
+    ALERTS = "alerts"  #: one alert, or a batch of them for a machine
+    SUMMARY = "summary"  #: more waited than a person can read: counts, and the command that lists them
+    DIGEST = "digest"  #: old news: found long after it happened
+
+
+class Notification(Value, frozen=True, kw_only=True):
+    """What is sent, under one id that was stored before the first send and never changes."""
+
+    id: NotificationId
+    receiver: str
+    kind: Kind
+    status: Status
+    alerts: tuple[Alert, ...]
+    created_at: datetime
+    attempts: int = 0  #: sends begun before this one
+
+
+class Attempt(Value, frozen=True, kw_only=True):
+    """One send that ended, for the record: `outcome` is delivered, retry or dead."""
+
+    notification: NotificationId
+    at: datetime
+    outcome: str
+    detail: str  #: redacted: no URL, no secret, no message text
+
+
+class Depth(Value, frozen=True, kw_only=True):
+    """One receiver's queue."""
+
+    receiver: str
+    pending: int
+    dead: int
+    oldest_at: datetime | None  #: creation of the oldest pending entry
+
+
+class Ledger(Value, frozen=True, kw_only=True):
+    """Sums over the life of the store; every finding is in exactly one entry state per receiver."""
+
+    counts: Counts
+    alerts: int
+    entries: Mapping[str, int] = {}  #: entry state -> number

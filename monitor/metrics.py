@@ -1,0 +1,227 @@
+"""What can be counted and timed: every metric the monitor exposes, made on one registry.
+
+Names, labels and their meaning are interface: they change only with a CHANGELOG line. Labels are bounded
+by the configuration (rule, receiver) or by fixed words; no user id, no conversation is ever a label.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+PREFIX: Final = "cometwatch_"
+OTHER: Final = "other"
+
+CATEGORIES: Final = frozenset({"message", "call", "action", "custom", "interactive", "agentic", "card"})
+TYPES: Final = frozenset(
+    {"text", "image", "video", "audio", "file", "message", "groupMember", "form", "card", "scheduler"}
+)
+POLL_OUTCOMES: Final = (
+    "rows", "empty", "rate_limited", "bad_key", "no_access", "unknown_user",
+    "bad_request", "bad_response", "server_error", "unreachable",
+)  # fmt: skip
+DELIVERY_OUTCOMES: Final = ("delivered", "retry", "dead")
+
+QUICK: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
+REQUEST: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30)
+DETECTION: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600)
+DELIVERY: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21600, 97200)  # to 27 h
+GROUP: Final = (1, 2, 4, 8, 16, 32, 64)
+
+Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
+
+
+class Described(NamedTuple):
+    """One line of the catalogue: a metric family as a scrape shows it."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    help: str
+
+
+class Metrics:
+    """All instruments; attributes are the metric names without the prefix.
+
+    Give each process (and each test) its own registry: two `Metrics` on one registry are refused.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that no query of ours reads
+        self.registry = registry
+        self._described: list[Described] = []
+        self._messages: dict[tuple[str, str], Counter] = {}
+        self._rules: frozenset[str] = frozenset()
+        self._receivers: frozenset[str] = frozenset()
+        self._make_source()
+        self._make_rules()
+        self._make_store()
+        self._make_delivery()
+        self._make_process()
+
+    def _make_source(self) -> None:
+        self.polls_total = self._counter(
+            "polls_total", "Polls of one user's list, by how they ended.", "outcome"
+        )
+        self.poll_seconds = self._histogram(
+            "poll_seconds", "Time from asking for a page to having it decoded.", REQUEST
+        )
+        self.requests_total = self._counter(
+            "requests_total", "Requests sent to the CometChat API.", "endpoint", "outcome"
+        )
+        self.messages_total = self._counter(
+            "messages_total",
+            "Messages read for the first time; words we do not know count as other.",
+            "category",
+            "type",
+        )
+        self.rejects_total = self._counter(
+            "rejects_total", "Rows that could not be decoded (see: rejects list)."
+        )
+        self.duplicates_total = self._counter("duplicates_total", "Rows read again and recognised as known.")
+        self.detection_delay_seconds = self._histogram(
+            "detection_delay_seconds", "Time from a message being sent to our having read it.", DETECTION
+        )
+        self.watermark_lag_seconds = self._gauge(
+            "watermark_lag_seconds",
+            "Age of the oldest watermark of all watched users: all before it was seen.",
+        )
+        self.users = self._gauge("users", "Watched users by state.", "state")
+        self.budget_requests_per_minute = self._gauge(
+            "budget_requests_per_minute", "Requests that we may send in any minute."
+        )
+        self.budget_waiting = self._gauge("budget_waiting", "Users that are due and wait for budget.")
+        self.source_paused_until_timestamp_seconds = self._gauge(
+            "source_paused_until_timestamp_seconds",
+            "When polling goes on after a rate limit; 0 while not paused.",
+        )
+        self.source_blind_seconds = self._gauge(
+            "source_blind_seconds", "How long no poll has succeeded while some were due; 0 while we can see."
+        )
+        self.last_poll_success_timestamp_seconds = self._gauge(
+            "last_poll_success_timestamp_seconds", "When a poll last succeeded."
+        )
+        self.timers_pending = self._gauge(
+            "timers_pending", "Questions to be asked again later (calls still ringing)."
+        )
+
+    def _make_rules(self) -> None:
+        self.rule_matches_total = self._counter("rule_matches_total", "New findings by rule.", "rule")
+        self.rule_faults_total = self._counter(
+            "rule_faults_total", "Messages on which a rule failed; the other rules went on.", "rule"
+        )
+        self.evaluation_seconds = self._histogram(
+            "evaluation_seconds", "Time to evaluate one page by all rules.", QUICK
+        )
+
+    def _make_store(self) -> None:
+        self.commit_seconds = self._histogram("commit_seconds", "Time of one durable transaction.", QUICK)
+        self.commit_group_size = self._histogram(
+            "commit_group_size", "Commits that shared one transaction.", GROUP
+        )
+        self.last_commit_timestamp_seconds = self._gauge(
+            "last_commit_timestamp_seconds", "When a commit last became durable."
+        )
+        self.store_writable = self._gauge("store_writable", "1 while the store takes commits, else 0.")
+
+    def _make_delivery(self) -> None:
+        self.deliveries_total = self._counter(
+            "deliveries_total", "Sends that ended, by receiver and outcome.", "receiver", "outcome"
+        )
+        self.delivery_delay_seconds = self._histogram(
+            "delivery_delay_seconds",
+            "Time from reading a message to its alert being accepted.",
+            DELIVERY,
+            "receiver",
+        )
+        self.outbox_pending = self._gauge(
+            "outbox_pending", "Alerts that wait for their receiver.", "receiver"
+        )
+        self.outbox_dead = self._gauge("outbox_dead", "Dead letters: given up, can be redriven.", "receiver")
+        self.outbox_oldest_age_seconds = self._gauge(
+            "outbox_oldest_age_seconds", "Age of the oldest alert that waits; 0 when none does.", "receiver"
+        )
+
+    def _make_process(self) -> None:
+        self.config_last_reload_successful = self._gauge(
+            "config_last_reload_successful", "1 if the configuration was last read without errors, else 0."
+        )
+        self.config_last_reload_success_timestamp_seconds = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When the running configuration was read."
+        )
+        self.build_info = self._gauge(
+            "build_info", "Always 1; the labels say what is running.", "version", "python"
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return self._described_as(
+            "counter", name, labels, text, Counter(PREFIX + name, text, labels, registry=self.registry)
+        )
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return self._described_as(
+            "gauge", name, labels, text, Gauge(PREFIX + name, text, labels, registry=self.registry)
+        )
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        made = Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
+        return self._described_as("histogram", name, labels, text, made)
+
+    def _described_as(
+        self, kind: str, name: str, labels: tuple[str, ...], text: str, made: Instrument
+    ) -> Instrument:
+        self._described.append(Described(PREFIX + name, kind, labels, text))
+        return made
+
+    def catalogue(self) -> tuple[Described, ...]:
+        """Every metric family, in the order of the road a message takes."""
+        return tuple(self._described)
+
+    def message(self, category: str, type_: str) -> Counter:
+        """The `messages_total` series of these words, which come from chat and may be anything."""
+        words = (category if category in CATEGORIES else OTHER, type_ if type_ in TYPES else OTHER)
+        if (series := self._messages.get(words)) is None:
+            series = self._messages[words] = self.messages_total.labels(*words)
+        return series
+
+    def started(self, version: str) -> None:
+        """Set what is true from the start, so that `rate()` sees the first event of every kind."""
+        self.build_info.labels(version, platform.python_version()).set(1)
+        for outcome in POLL_OUTCOMES:
+            self.polls_total.labels(outcome)
+
+    def expect(self, *, rules: Iterable[str], receivers: Iterable[str]) -> None:
+        """Show exactly these rules and receivers: new ones from zero, those that are gone no longer.
+
+        Called at the start and after each reload.
+        """
+        self._expect_rules(frozenset(rules))
+        self._expect_receivers(frozenset(receivers))
+
+    def _expect_rules(self, rules: frozenset[str]) -> None:
+        for family in (self.rule_matches_total, self.rule_faults_total):
+            for gone in self._rules - rules:
+                family.remove(gone)
+            for rule in rules:
+                family.labels(rule)
+        self._rules = rules
+
+    def _expect_receivers(self, receivers: frozenset[str]) -> None:
+        series: dict[MetricWrapperBase, tuple[tuple[str, ...], ...]] = {
+            self.outbox_pending: ((),),
+            self.outbox_dead: ((),),
+            self.outbox_oldest_age_seconds: ((),),
+            self.delivery_delay_seconds: ((),),
+            self.deliveries_total: tuple((outcome,) for outcome in DELIVERY_OUTCOMES),
+        }
+        for family, endings in series.items():
+            for ending in endings:
+                for gone in self._receivers - receivers:
+                    family.remove(gone, *ending)
+                for receiver in receivers:
+                    family.labels(receiver, *ending)
+        self._receivers = receivers

@@ -187,6 +187,14 @@ class Tick(Value, frozen=True, kw_only=True):
     due: datetime
 
 
+class Fault(Value, frozen=True, kw_only=True):
+    """A rule that failed on one message, or a template that failed for one alert; all others went on."""
+
+    rule: RuleName
+    message_id: MessageId | None  #: None when a tick was judged
+    error: str  #: the kind of error and where it arose; never message text
+
+
 class Outcome(Value, frozen=True, kw_only=True):
     """What one step found. `alerts` may repeat earlier ids; the store keeps each once."""
 
@@ -194,6 +202,7 @@ class Outcome(Value, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...] = ()
     timers: tuple[Timer, ...] = ()
     cancelled: tuple[StateKey, ...] = ()  #: timers that are no longer needed
+    faults: tuple[Fault, ...] = ()
 
 
 def fingerprint(app: str, rule: str, key: str, episode: str) -> AlertId:

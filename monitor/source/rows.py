@@ -1,0 +1,393 @@
+"""One row of a message list to one `Message`. Pure.
+
+Strict where a finding could hide (ids, parties, times, text, attachments, mentions, the session of a call):
+a wrong shape there is `Malformed`. Patient with decoration (names, roles, sizes, metadata): a wrong shape
+there is left out. An empty object may come as `[]`, and a list as an object with number keys: the API is
+written in PHP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from monitor.source.shape import kind
+from rules.model import Attachment, Call, Message, MessageId, Party
+
+MAX_ID: Final = 2**63 - 1  # what every database keeps as an integer
+LATEST: Final = 253402300799  # 9999-12-31, the last second that datetime knows
+MEDIA: Final = frozenset({"image", "video", "audio", "file"})
+
+# Bounded and without nested repeats: chat text is hostile, and this runs on every row.
+MENTION: Final = re.compile(r"<@uid:([^<>\s]{1,100})>|@\{[^{}|]{0,200}\|([^{}|\s]{1,100})\}")
+MENTION_ALL: Final = "<@all:"
+
+# Whose row it is tells who called, when the row does not: these words are said by the called side.
+SAID_BY_CALLEE: Final = frozenset({"ongoing", "busy", "rejected"})
+SPELLINGS: Final = {"canceled": "cancelled"}  # the docs use both
+
+
+class Malformed(ValueError):  # noqa: N818 - named by what is the matter
+    """A row that can't be read; the text names the place and the shape found there, never a value."""
+
+    def __init__(self, path: str, expected: str, found: Any) -> None:
+        super().__init__(f"{path}: expected {expected}, found {kind(found)}")
+
+
+# --- the wire ------------------------------------------------------------------------------------------
+# Only what is read is named, so the decoder skips the rest without building it. Every field takes any
+# shape: what is wrong is judged field by field below, and one odd field is not the end of the row.
+
+Other = list[Any] | str | int | float | bool | None
+
+
+class Wire(msgspec.Struct, rename="camel", gc=False):
+    """Field names as on the wire: `sent_at` is `sentAt`."""
+
+
+class Face(Wire, gc=False):
+    """A user, a group, a call or a whole embedded message, as `entities` tell of it."""
+
+    uid: Any = None
+    guid: Any = None
+    id: Any = None
+    name: Any = None
+    role: Any = None
+    status: Any = None
+    sessionid: Any = None
+    session_id: Any = None
+    sender: Any = None
+    receiver: Any = None
+    initiated_at: Any = None
+    data: Inside | Other = None
+
+
+class Told(Wire, gc=False):
+    entity: Face | Other = None
+    entity_type: Any = None
+
+
+class Entities(Wire, gc=False):
+    sender: Told | Other = None
+    receiver: Told | Other = None
+    by: Told | Other = None
+    on: Told | Other = None
+    for_: Told | Other = msgspec.field(name="for", default=None)
+
+
+class Inside(Wire, gc=False):
+    """A call names its two ends once more, inside."""
+
+    entities: Entities | Other = None
+
+
+class Data(Wire, gc=False):
+    text: Any = None
+    action: Any = None
+    entities: Entities | Other = None
+    attachments: Any = None
+    url: Any = None
+    mentions: Any = None
+    metadata: Any = None
+    custom_data: Any = None
+    moderation: Any = None
+    sessionid: Any = None
+
+
+class Row(Wire, gc=False):
+    id: Any = None
+    conversation_id: Any = None
+    sender: Any = None
+    receiver_type: Any = None
+    receiver: Any = None
+    category: Any = None
+    type: Any = None
+    data: Data | Other = None
+    sent_at: Any = None
+    updated_at: Any = None
+    edited_at: Any = None
+    edited_by: Any = None
+    deleted_at: Any = None
+    deleted_by: Any = None
+    parent_id: Any = None
+    tags: Any = None
+
+
+NO_DATA: Final = Data()
+NO_ENTITIES: Final = Entities()
+NO_TOLD: Final = Told()
+NO_FACE: Final = Face()
+
+Faces = Mapping[tuple[str, str], Face]
+"""What the row tells of the users and groups it names, by kind and id."""
+
+
+def read_message(row: Row) -> Message:
+    """The message that `row` tells.
+
+    The original that an edit or delete action embeds gives its id (`target_id`) and nothing else.
+    Raises Malformed.
+    """
+    receiver_type = _word(row.receiver_type, "receiverType")
+    category = _word(row.category, "category")
+    data = _data(row)
+    entities = data.entities if isinstance(data.entities, Entities) else NO_ENTITIES
+    faces = _faces(entities)
+    sender = _party("user", _word(row.sender, "sender"), faces)
+    receiver = _party(receiver_type, _word(row.receiver, "receiver"), faces)
+    text = _text(data.text)
+    about = entities.on if isinstance(entities.on, Told) else NO_TOLD
+    return Message(
+        id=read_id(row.id),
+        conversation_id=_name(row.conversation_id) or _conversation(sender, receiver, receiver_type),
+        sender=sender,
+        receiver=receiver,
+        receiver_type=receiver_type,
+        category=category,
+        type=_word(row.type, "type"),
+        sent_at=_time(row.sent_at, "sentAt"),
+        action=_spelled(data.action),
+        text=text,
+        updated_at=_time(row.updated_at, "updatedAt") if row.updated_at else None,
+        edited_at=_time(row.edited_at, "editedAt") if row.edited_at else None,
+        edited_by=_actor(row.edited_by) if row.edited_by else None,
+        deleted_at=_time(row.deleted_at, "deletedAt") if row.deleted_at else None,
+        deleted_by=_actor(row.deleted_by) if row.deleted_by else None,
+        parent_id=read_id(row.parent_id, "parentId") if row.parent_id not in (None, "", 0, "0") else None,
+        target_id=_target(about),
+        subject=_subject(about, faces) if category == "action" else None,
+        tags=_tags(row.tags) if row.tags else (),
+        attachments=_attachments(data, row.type),
+        mentions=_mentions(data.mentions, text),
+        mentions_all=receiver_type == "group" and text is not None and MENTION_ALL in text,
+        call=_call(data, about, Ends(sender, receiver, receiver_type), faces) if category == "call" else None,
+        moderation=_name(data.moderation.get("status")) if isinstance(data.moderation, dict) else None,
+        metadata=data.metadata if isinstance(data.metadata, dict) else {},
+        custom=data.custom_data if isinstance(data.custom_data, dict) else {},
+    )
+
+
+# --- strict: a wrong shape makes the row a reject ------------------------------------------------------
+
+
+def number(value: Any) -> int | None:
+    """A number that came as digits or as a number; None for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
+        return int(value)
+    return None
+
+
+def read_id(value: Any, field: str = "id") -> MessageId:
+    """A message id, digits or a number on the wire. Raises Malformed."""
+    found = number(value)
+    if found is None or not 0 < found <= MAX_ID:
+        raise Malformed(field, "a message id (digits)", value)
+    return MessageId(found)
+
+
+def _word(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise Malformed(field, "a word", value)
+    return value
+
+
+def _data(row: Row) -> Data:
+    if isinstance(row.data, Data):
+        return row.data
+    if row.data is None or row.data == []:
+        return NO_DATA
+    raise Malformed("data", "an object", row.data)
+
+
+def _list(value: Any, field: str) -> Sequence[Any]:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        return tuple(value.values())
+    raise Malformed(field, "a list", value)
+
+
+def _time(value: Any, field: str) -> datetime:
+    seconds = number(value)
+    if seconds is None or not 0 <= seconds <= LATEST:
+        raise Malformed(field, "unix seconds", value)
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise Malformed("data.text", "a string", value)
+
+
+def _attachments(data: Data, type_: str) -> tuple[Attachment, ...]:
+    if data.attachments:
+        return tuple(_attachment(file) for file in _list(data.attachments, "data.attachments"))
+    url = _name(data.url)
+    if url is not None and type_ in MEDIA:  # old clients send the bare address
+        return (_attachment({"url": url, "name": _last_segment(url)}),)
+    return ()
+
+
+def _attachment(file: Any) -> Attachment:
+    if not isinstance(file, dict):
+        raise Malformed("data.attachments[]", "an object", file)
+    name = _name(file.get("name"))
+    size = number(file.get("size"))  # documented as a string, sent as a number
+    return Attachment(
+        name=name,
+        extension=_extension(_name(file.get("extension")), name),
+        mime_type=_name(file.get("mimeType")),
+        size=size if size is not None and size >= 0 else None,
+        url=_name(file.get("url")),
+    )
+
+
+def _extension(said: str | None, name: str | None) -> str | None:
+    """Lower case and without the dot; taken from the name when it is not said."""
+    if said is None:
+        _, dot, said = (name or "").rpartition(".")
+        if not dot:
+            return None
+    return said.lstrip(".").lower() or None
+
+
+def _last_segment(url: str) -> str | None:
+    """The file name at the end of an address, without its signature."""
+    try:
+        return urlsplit(url).path.rpartition("/")[2] or None
+    except ValueError:  # "http://[": the address is the sender's to write
+        return None
+
+
+def _mentions(named: Any, text: str | None) -> tuple[str, ...]:
+    """Mentioned uids, in order of first appearance: tokens in the text, then what only the row names."""
+    said = _tokens(text) if text is not None and "@" in text else ()
+    return tuple(dict.fromkeys((*said, *_named(named)))) if said or named else ()
+
+
+def _tokens(text: str) -> Iterator[str]:
+    return ((found[1] or found[2]).lower() for found in MENTION.finditer(text))
+
+
+def _named(mentions: Any) -> Iterator[str]:
+    if isinstance(mentions, dict):
+        yield from (uid.lower() for uid in mentions)
+    elif mentions:
+        for entry in _list(mentions, "data.mentions"):
+            uid = entry.get("uid") if isinstance(entry, dict) else entry
+            yield _word(uid, "data.mentions[]").lower()
+
+
+class Ends(msgspec.Struct, frozen=True):
+    """Both ends of the row itself."""
+
+    sender: Party
+    receiver: Party
+    receiver_type: str
+
+
+def _call(data: Data, about: Told, row: Ends, faces: Faces) -> Call:
+    """The session, from `entities.on.entity`; who called whom is worked out when that is abridged.
+
+    A call row without a session can't be told from another call's: it is a reject, so that someone sees it.
+    """
+    session = about.entity if isinstance(about.entity, Face) else NO_FACE
+    session_id = _name(session.sessionid) or _name(session.session_id) or _name(data.sessionid)
+    status = _spelled(data.action) or _spelled(session.status)
+    if session_id is None:
+        raise Malformed("data.entities.on.entity.sessionid", "a session id", session.sessionid)
+    if status is None:
+        raise Malformed("data.action", "the status of the call", data.action)
+    caller, callee = _caller_and_callee(session, status, row, faces)
+    initiated_at = _time(session.initiated_at, "initiatedAt") if session.initiated_at else None
+    return Call(session_id=session_id, status=status, caller=caller, callee=callee, initiated_at=initiated_at)
+
+
+def _caller_and_callee(session: Face, status: str, row: Ends, faces: Faces) -> tuple[Party, Party]:
+    """The session knows. The row's own sender is whoever caused the change, so it only fills gaps."""
+    caller = _party("user", uid, faces) if (uid := _name(session.sender)) else None
+    callee = _party(row.receiver_type, id_, faces) if (id_ := _name(session.receiver)) else None
+    sender, receiver = row.sender, row.receiver
+    if row.receiver_type != "user":
+        return caller or sender, callee or receiver
+    if caller is None and callee is None:
+        return (receiver, sender) if status in SAID_BY_CALLEE else (sender, receiver)
+    if caller is None:
+        caller = sender if callee is not None and callee.id != sender.id else receiver
+    return caller, callee or (receiver if caller.id != receiver.id else sender)
+
+
+# --- patient: a wrong shape is left out -----------------------------------------------------------------
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _faces(entities: Entities) -> Faces:
+    faces: dict[tuple[str, str], Face] = {}
+    for told in (entities.on, entities.sender, entities.receiver, entities.by, entities.for_):
+        face = told.entity if isinstance(told, Told) else None
+        if not isinstance(face, Face):
+            continue
+        if isinstance(face.uid, str):
+            faces["user", face.uid.lower()] = face
+        elif isinstance(face.guid, str):
+            faces["group", face.guid] = face
+        elif isinstance(face.data, Inside) and isinstance(face.data.entities, Entities) and face.sessionid:
+            faces.update(_faces(face.data.entities))
+    return faces
+
+
+def _party(type_: str, id_: str, faces: Faces) -> Party:
+    """Uids are lower case in CometChat whatever was typed; group ids are kept as they are."""
+    known = id_.lower() if type_ == "user" else id_
+    face = faces.get((type_, known))
+    if face is None:
+        return Party(id=known)
+    return Party(id=known, name=_name(face.name), role=_name(face.role))
+
+
+def _conversation(sender: Party, receiver: Party, receiver_type: str) -> str:
+    """The way CometChat builds it, for a row that does not say."""
+    if receiver_type == "group":
+        return f"group_{receiver.id}"
+    return "_user_".join(sorted((sender.id, receiver.id)))
+
+
+def _spelled(action: Any) -> str | None:
+    name = _name(action)
+    return name if name is None else SPELLINGS.get(name, name)
+
+
+def _actor(value: Any) -> str | None:
+    """Who edited or deleted: documented as a number, sent as a uid."""
+    if isinstance(value, str):
+        return value.lower()
+    return str(found) if (found := number(value)) is not None and 0 < found <= MAX_ID else None
+
+
+def _target(about: Told) -> MessageId | None:
+    if about.entity_type != "message" or not isinstance(about.entity, Face):
+        return None
+    try:
+        return read_id(about.entity.id)
+    except Malformed:
+        return None
+
+
+def _subject(about: Told, faces: Faces) -> Party | None:
+    uid = _name(about.entity.uid) if isinstance(about.entity, Face) else None
+    return None if uid is None else _party("user", uid, faces)
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    return tuple(tag for tag in value if isinstance(tag, str)) if isinstance(value, list) else ()

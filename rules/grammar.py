@@ -1,0 +1,524 @@
+"""What a YAML node may be: each shape reads it, says what is wrong and where, and knows its JSON Schema.
+
+Parser, error messages and the published schema come from the same shapes, so they cannot disagree.
+A shape's `read` returns None after it has reported a problem; whoever asked goes on, so that one run
+reports every problem.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, Protocol
+
+import re2
+import yaml
+
+from rules.model import Value
+
+MAX_BYTES: Final = 256 * 1024  # a rule file is written by people; the largest useful one is a tenth of this
+MAX_NODES: Final = 50_000
+MAX_DEPTH: Final = 40
+MAX_LIST: Final = 1_000
+
+
+class Source(NamedTuple):
+    """A rule file: its name as shown to people, and its text."""
+
+    name: str
+    text: str
+
+
+class Place(NamedTuple):
+    """Where something stands, counted from 1."""
+
+    source: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}"
+
+
+class Problem(Value, frozen=True, kw_only=True):
+    """One thing that is wrong, for the person who wrote the file."""
+
+    place: Place
+    message: str
+    expected: str | None = None
+    example: str | None = None
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {'warning: ' if self.is_warning else ''}{self.message}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.example:
+            text += f"; for example {self.example}"
+        return text
+
+
+class SpecError(ValueError):
+    """The rules can't be used. `problems` holds everything that is wrong, in the order of the files."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Collects the problems of one source while it is read."""
+
+    source: str
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def failures(self) -> int:
+        return sum(not problem.is_warning for problem in self.problems)
+
+    def place(self, node: yaml.Node) -> Place:
+        mark = node.start_mark
+        return Place(self.source, mark.line + 1, mark.column + 1)
+
+    def refuse(
+        self, node: yaml.Node, message: str, *, expected: str | None = None, example: str | None = None
+    ) -> Any:
+        """Report an error. Returns None, the value of a node that could not be read."""
+        self.problems.append(
+            Problem(place=self.place(node), message=message, expected=expected, example=example)
+        )
+
+    def warn(self, node: yaml.Node, message: str, *, expected: str | None = None) -> None:
+        self.problems.append(
+            Problem(place=self.place(node), message=message, expected=expected, is_warning=True)
+        )
+
+
+class Shape(Protocol):
+    """One form that a node may have."""
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        """The value, or None after the problem has been reported."""
+        ...
+
+    def schema(self) -> dict[str, Any]: ...
+
+    @property
+    def expected(self) -> str:
+        """In words, to follow "expected"."""
+        ...
+
+
+class Key(NamedTuple):
+    """One key of a mapping: what stands under it, what it is for, and an example of its use."""
+
+    shape: Shape
+    description: str
+    example: str | None = None
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was probably meant to be."""
+    by_folded = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A tail for a message about an unknown word: a question, or nothing."""
+    close = nearest(word, known)
+    return f'; did you mean "{close}"?' if close else ""
+
+
+def shown(node: yaml.Node) -> str:
+    """A node as an error message quotes it: short, on one line."""
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    text = " ".join(str(node.value).split())
+    return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"'
+
+
+TEXT_TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "timestamp"))
+BOOL_TAG: Final = "tag:yaml.org,2002:bool"
+NULL_TAG: Final = "tag:yaml.org,2002:null"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A piece of text. A number is taken as it is written, so that `sender: 12345` means that uid.
+
+    With `known`, a word that is close to a known one but is not known earns a warning: new words are
+    allowed, slips are pointed out.
+    """
+
+    expected: str = "text"
+    max_length: int = 1_000
+    pattern: str | None = None
+    known: tuple[str, ...] = ()
+    check: Callable[[str], str | None] | None = None  #: what is wrong with it, or None
+    example: str | None = None
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        if not isinstance(node, yaml.ScalarNode) or node.tag == NULL_TAG:
+            return report.refuse(node, f"found {shown(node)}", expected=self.expected, example=self.example)
+        if node.tag not in TEXT_TAGS:
+            return report.refuse(
+                node, f"YAML reads {shown(node)} as true, false or another type",
+                expected=self.expected, example=f"'{node.value}' in quotes",
+            )  # fmt: skip
+        text = str(node.value)
+        wrong = self._wrong(text)
+        if wrong is not None:
+            return report.refuse(node, wrong, expected=self.expected, example=self.example)
+        if self.known and text not in self.known and (close := nearest(text, self.known)):
+            report.warn(
+                node, f'"{text}" is not a word that CometChat is known to use; did you mean "{close}"?'
+            )
+        return text
+
+    def _wrong(self, text: str) -> str | None:
+        if not text.strip():
+            return "found an empty text"
+        if len(text) > self.max_length:
+            return f"found a text of {len(text)} characters, more than {self.max_length}"
+        if self.pattern and not re2.compile(self.pattern).fullmatch(text):
+            return f'"{text[:60]}" has not the right form'
+        return self.check(text) if self.check else None
+
+    def schema(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"type": ["string", "number"], "maxLength": self.max_length}
+        if self.pattern:
+            made |= {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+        if self.known:
+            made["examples"] = list(self.known)
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One word of a closed list."""
+
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return "one of " + ", ".join(self.words)
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        if isinstance(node, yaml.ScalarNode) and node.value in self.words:
+            return str(node.value)
+        hint = did_you_mean(node.value, self.words) if isinstance(node, yaml.ScalarNode) else ""
+        return report.refuse(node, f"found {shown(node)}{hint}", expected=self.expected)
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """True or false."""
+
+    expected: str = "true or false"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        if isinstance(node, yaml.ScalarNode) and node.tag == BOOL_TAG:
+            return bool(yaml.SafeLoader.bool_values[node.value.lower()])
+        return report.refuse(node, f"found {shown(node)}", expected=self.expected)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+UNITS_S: Final = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+DURATION: Final = r"[0-9]{1,6}(?:\.[0-9]{1,3})?(?:ms|s|m|h|d)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """A length of time with its unit, between `least` and `most`."""
+
+    least: timedelta
+    most: timedelta
+
+    @property
+    def expected(self) -> str:
+        return f"a duration with a unit (ms, s, m, h, d) between {said(self.least)} and {said(self.most)}"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        text = node.value if isinstance(node, yaml.ScalarNode) else ""
+        value = duration(text)
+        if value is None or not self.least <= value <= self.most:
+            return report.refuse(node, f"found {shown(node)}", expected=self.expected, example="90s")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{DURATION}$"}
+
+
+def duration(text: str) -> timedelta | None:
+    """`90s` as a timedelta; None if it is not of this form."""
+    if not re2.compile(DURATION).fullmatch(text):
+        return None
+    unit = text.lstrip("0123456789.")
+    return timedelta(seconds=float(Decimal(text.removesuffix(unit)) * UNITS_S[unit]))
+
+
+def said(span: timedelta) -> str:
+    """A duration as a person writes it: `90s`, `5m`, `2d`."""
+    seconds = Decimal(str(span.total_seconds()))
+    for unit in ("d", "h", "m"):
+        if seconds >= 2 * UNITS_S[unit] and seconds % UNITS_S[unit] == 0:
+            return f"{seconds / UNITS_S[unit]:f}".removesuffix(".0") + unit
+    return f"{seconds.normalize():f}s"
+
+
+BYTES: Final = {
+    "B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000,
+    "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+}  # fmt: skip
+SIZE: Final = r"[0-9]{1,9}(?:\.[0-9]{1,3})?(?:B|kB|KB|MB|GB|KiB|MiB|GiB)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A number of bytes with its unit: kB, MB, GB count in thousands, KiB, MiB, GiB in 1024."""
+
+    expected: str = "a size with a unit (B, kB, MB, GB, KiB, MiB, GiB)"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        text = node.value if isinstance(node, yaml.ScalarNode) else ""
+        if not re2.compile(SIZE).fullmatch(text):
+            return report.refuse(node, f"found {shown(node)}", expected=self.expected, example="10MB")
+        number = text.rstrip("BkKMGi")
+        return int(Decimal(number) * BYTES[text.removeprefix(number)])
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{SIZE}$"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scalar:
+    """Any single JSON value: text, number, true, false or null, with the type that YAML sees."""
+
+    expected: str = "a text, a number, true, false or null"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        """Wrapped in a one-element tuple, because null is a value here."""
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                value = yaml.constructor.SafeConstructor().construct_object(node)
+            except (yaml.YAMLError, ValueError):
+                value = node.value
+            if value is None or isinstance(value, str | int | float):
+                return (value,)
+            return (str(node.value),)
+        return report.refuse(node, f"found {shown(node)}", expected=self.expected)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "number", "boolean", "null"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Many:
+    """One value, or a list of them; read as a tuple either way."""
+
+    each: Shape
+
+    @property
+    def expected(self) -> str:
+        return f"{self.each.expected}, or a list of them"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            value = self.each.read(node, report)
+            return None if value is None else (value,)
+        if not node.value or len(node.value) > MAX_LIST:
+            return report.refuse(
+                node, f"found a list of {len(node.value)}", expected=f"1 to {MAX_LIST} entries"
+            )
+        values = [self.each.read(entry, report) for entry in node.value]
+        return None if None in values else tuple(values)
+
+    def schema(self) -> dict[str, Any]:
+        each = self.each.schema()
+        return {"anyOf": [each, {"type": "array", "items": each, "minItems": 1, "maxItems": MAX_LIST}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A mapping with known keys. Unknown and repeated keys are refused."""
+
+    keys: Mapping[str, Key]
+    required: tuple[str, ...] = ()
+    name: str = "a mapping"
+    example: str | None = None
+
+    @property
+    def expected(self) -> str:
+        return f"{self.name} with the keys {', '.join(self.keys)}"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        before = report.failures
+        found = {}
+        for name, _, child in entries(node, report, self.keys, what=self):
+            found[name] = self.keys[name].shape.read(child, report)
+        if report.failures == before:
+            for name in self.required:
+                if name not in found:
+                    report.refuse(
+                        node, f'"{name}" is missing', example=self.keys[name].example or self.example
+                    )
+        return found if report.failures == before else None
+
+    def schema(self) -> dict[str, Any]:
+        made: dict[str, Any] = {
+            "type": "object",
+            "properties": {name: described(key) for name, key in self.keys.items()},
+            "additionalProperties": False,
+        }
+        return made | ({"required": list(self.required)} if self.required else {})
+
+
+def described(key: Key) -> dict[str, Any]:
+    """The schema of one key with the words that editors show."""
+    return {"description": key.description, **key.shape.schema()}
+
+
+def entries(
+    node: yaml.Node,
+    report: Report,
+    known: Mapping[str, Key],
+    *,
+    what: Shape,
+    hint: Callable[[str], str] | None = None,
+) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    """The known keys of a mapping node with their nodes; everything else is reported, with a `hint`."""
+    if not isinstance(node, yaml.MappingNode):
+        report.refuse(node, f"found {shown(node)}", expected=what.expected)
+        return
+    first: dict[str, yaml.Node] = {}
+    for key, child in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        if name in first:
+            report.refuse(key, f'"{name}" stands here twice, first in line {report.place(first[name]).line}')
+        elif name in known:
+            first[name] = key
+            yield name, key, child
+        else:
+            tail = hint(name) if hint else did_you_mean(name, known)
+            report.refuse(key, f"unknown key {shown(key)}{tail}", expected="one of " + ", ".join(known))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A free mapping from short names to text: labels, annotations."""
+
+    max_length: int
+    max_keys: int = 32
+    expected: str = "a mapping from names to text"
+    check: Callable[[str], str | None] | None = None
+    name_pattern: str = "[a-zA-Z_][a-zA-Z0-9_]{0,62}"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        if not isinstance(node, yaml.MappingNode) or len(node.value) > self.max_keys:
+            return report.refuse(
+                node, f"found {shown(node)}", expected=f"{self.expected}, at most {self.max_keys}"
+            )
+        before = report.failures
+        name = Text(pattern=self.name_pattern, expected="a name of letters, digits and _", example="team")
+        text = Text(max_length=self.max_length, check=self.check)
+        found: dict[str, str] = {}
+        for key, child in node.value:
+            word, value = name.read(key, report), text.read(child, report)
+            if word in found:
+                report.refuse(key, f'"{word}" stands here twice')
+            elif word is not None and value is not None:
+                found[word] = value
+        return found if report.failures == before else None
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "maxProperties": self.max_keys,
+            "propertyNames": {"pattern": f"^{self.name_pattern}$"},
+            "additionalProperties": {"type": ["string", "number"], "maxLength": self.max_length},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Either:
+    """One shape for a plain value or a list, another for a mapping."""
+
+    plain: Shape
+    mapping: Shape
+
+    @property
+    def expected(self) -> str:
+        return f"{self.plain.expected}; or {self.mapping.expected}"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        chosen = self.mapping if isinstance(node, yaml.MappingNode) else self.plain
+        if isinstance(node, yaml.ScalarNode) and node.tag == NULL_TAG:
+            return report.refuse(node, "found nothing", expected=self.expected)
+        return chosen.read(node, report)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.plain.schema(), self.mapping.schema()]}
+
+
+def parse(source: Source, report: Report) -> yaml.Node | None:
+    """The node tree of one bounded YAML document without aliases; None when empty or reported."""
+    start = Place(source.name, 1, 1)
+    if len(source.text.encode("utf-8", "replace")) > MAX_BYTES:
+        report.problems.append(
+            Problem(place=start, message=f"the file is larger than {MAX_BYTES // 1024} KiB")
+        )
+        return None
+    try:
+        return yaml.compose(source.text, yaml.SafeLoader) if _bounded(source, report) else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(source.name, mark.line + 1, mark.column + 1) if mark else start
+        why = error.problem or error.context
+        report.problems.append(Problem(place=place, message=f"this is not YAML: {why}"))
+    except yaml.YAMLError as error:
+        # Characters that YAML forbids carry an offset instead of a mark.
+        report.problems.append(
+            Problem(place=start, message=f"this is not YAML: {' '.join(str(error).split())[:200]}")
+        )
+    return None
+
+
+def _bounded(source: Source, report: Report) -> bool:
+    """Whether the document may be composed: composing recurses, and one alias can stand for a million."""
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(source.text, yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        wrong = _unwelcome(event, depth, nodes)
+        if wrong:
+            assert event.start_mark is not None
+            place = Place(source.name, event.start_mark.line + 1, event.start_mark.column + 1)
+            report.problems.append(Problem(place=place, message=wrong))
+            return False
+    return True
+
+
+def _unwelcome(event: yaml.Event, depth: int, nodes: int) -> str | None:
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        return "YAML anchors and aliases (& and *) are not used in rule files: write the value out"
+    if depth > MAX_DEPTH:
+        return f"nested more than {MAX_DEPTH} levels deep"
+    return f"more than {MAX_NODES} YAML nodes" if nodes > MAX_NODES else None

@@ -1,0 +1,23 @@
+"""Settings: one YAML file, overridden by `COMETWATCH_…` variables; checked once, whole, at the door.
+
+`load` either gives settings that hold together or raises with every problem it found, each with its
+place and an example of the right form.
+"""
+
+from monitor.settings.model import Receiver, SecretError, Settings, known_secrets, redacted, schema
+from monitor.settings.reading import Reader, SettingsError, load
+from monitor.settings.text import Place, Problem
+
+__all__ = [
+    "Place",
+    "Problem",
+    "Reader",
+    "Receiver",
+    "SecretError",
+    "Settings",
+    "SettingsError",
+    "known_secrets",
+    "load",
+    "redacted",
+    "schema",
+]

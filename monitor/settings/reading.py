@@ -1,0 +1,384 @@
+"""From a file and variables to settings, or to every problem found, each with its place."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from monitor.errors import ConfigError
+from monitor.settings.forms import duration_text, several
+from monitor.settings.model import SecretError, Settings, confidants
+from monitor.settings.text import Document, Loc, Place, Problem, YamlTextError, read
+from rules.model import Severity
+
+PREFIX: Final = "COMETWATCH_"
+REGIONS: Final = ("us", "eu", "in")
+NOT_SETTINGS: Final = frozenset({"COMETWATCH_CONFIG"})  # read by the command line itself
+
+# Kubernetes gives every pod variables for every service of its namespace. One called "cometwatch" would
+# otherwise keep the monitor from starting.
+SERVICE_LINK: Final = re.compile(
+    r"COMETWATCH(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)$"
+)
+
+
+class SettingsError(ConfigError):
+    """The settings can't be used; `problems` are all of them, the message has one a line."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+def load(config: Path | None, env: Mapping[str, str]) -> Settings:
+    """Settings from `config`, overridden by the `COMETWATCH_` variables of `env`.
+
+    Raises SettingsError with every problem found. Secret files are not read here: see `secret_problems`.
+    """
+    return Reader(config, env).settings()
+
+
+class Reader:
+    """One reading of one configuration: remembers where everything was written, to say so."""
+
+    def __init__(self, config: Path | None, env: Mapping[str, str]) -> None:
+        self._folder = config.parent if config else Path()
+        self._document = _document(config)
+        self._env = {
+            name: value
+            for name, value in env.items()
+            if name.startswith(PREFIX) and not _is_foreign(name, value)
+        }
+        self._variables: dict[Loc, str] = {}
+
+    def settings(self) -> Settings:
+        problems = list(self._wrong_variables())
+        values = self._values()
+        try:
+            settings = Settings.model_validate(values, context={"folder": self._folder})
+        except ValidationError as error:
+            problems += map(self._explained, error.errors(include_url=False, include_input=False))
+            settings = None
+        problems += self._names_that_lead_nowhere(values)
+        if problems or settings is None:
+            raise SettingsError(tuple(sorted(problems, key=lambda problem: problem[:2])))
+        settings._warnings = tuple(self._doubts(values, settings))
+        return settings
+
+    def place(self, loc: Loc, *, of_key: bool = False) -> Place:
+        """Where the value at `loc` was given: a variable, or a line of the file."""
+        for length in range(len(loc), 0, -1):
+            if variable := self._variables.get(loc[:length]):
+                return Place(variable)
+        return self._document.place(loc, of_key=of_key)
+
+    # variables
+
+    def _wrong_variables(self) -> Iterator[Problem]:
+        known = {PREFIX + "__".join(path).upper(): (path, field) for path, field in _paths(Settings)}
+        for name, value in self._env.items():
+            if name.upper() not in known:
+                near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
+                hint = f"; did you mean {near[0]}?" if near else "; cometwatch schema settings lists the keys"
+                yield Problem(Place(name), f"no setting has this name{hint}")
+                continue
+            path, field = known[name.upper()]
+            if _is_json(field):
+                try:
+                    json.loads(value)
+                except ValueError:
+                    yield Problem(Place(name), "expected JSON", f"{name}='{_json_example(field)}'")
+                    continue
+            self._variables[path] = name
+
+    def _values(self) -> Any:
+        """The file's values with the usable variables laid over them."""
+        source = EnvSettingsSource(
+            _Variables, case_sensitive=False, env_prefix=PREFIX.lower(), env_nested_delimiter="__"
+        )
+        usable = set(self._variables.values())
+        source.env_vars = {name.lower(): value for name, value in self._env.items() if name in usable}
+        over = source()
+        if not isinstance(self._document.value, dict):
+            return self._document.value
+        return _laid_over(_made_way(self._document.value, over), over)
+
+    # problems
+
+    def _explained(self, error: ErrorDetails) -> Problem:
+        loc = tuple(part for part in error["loc"] if part != "[key]")
+        match error["type"]:
+            case "extra_forbidden":
+                return self._unknown_key(loc)
+            case "missing":
+                return Problem(self.place(loc[:-1]), f"{_dotted(loc)} is missing", _example(loc))
+            case "too_short":
+                message = "needs at least one"
+            case _:
+                message = error["msg"].replace("Input should be", "expected")
+        return Problem(self.place(loc), f"{_dotted(loc)}: {message}", _example(loc))
+
+    def _unknown_key(self, loc: Loc) -> Problem:
+        key = str(loc[-1])
+        fields = _fields(_model_at(loc[:-1]))
+        if near := difflib.get_close_matches(key, fields, n=1):
+            hint, example = f'; did you mean "{near[0]}"?', _example((*loc[:-1], near[0]))
+        elif elsewhere := [path for path, _ in _paths(Settings) if path[-1] == key]:
+            hint, example = f'; did you mean "{_dotted(elsewhere[0])}"?', None
+        else:
+            hint, example = f"; known here: {', '.join(fields)}", None
+        return Problem(self.place(loc, of_key=True), f'unknown key "{_dotted(loc)}"{hint}', example)
+
+    def _names_that_lead_nowhere(self, values: Any) -> Iterator[Problem]:
+        """What only shows when parts are seen together; told even when other parts are wrong."""
+        names = [one.get("name") for one in _listed(values, "receivers") if isinstance(one, dict)]
+        known = [name for name in names if isinstance(name, str)]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                yield Problem(
+                    self.place(("receivers", position, "name")),
+                    f'a second receiver is named "{name}": names are unique',
+                )
+        for number, route in enumerate(_listed(values, "routes")):
+            for position, name in enumerate(_listed(route, "receivers")):
+                if isinstance(name, str) and name not in known:
+                    loc: Loc = ("routes", number, "receivers", position)
+                    yield Problem(
+                        self.place(loc),
+                        f'{_dotted(loc)}: no receiver is named "{name}"{_nearest(name, known)}',
+                    )
+            yield from self._unknown_severities(number, route)
+        yield from self._users_listed_twice(values)
+
+    def _unknown_severities(self, number: int, route: Any) -> Iterator[Problem]:
+        match = route.get("match") if isinstance(route, dict) else None
+        given = match.get("severity", ()) if isinstance(match, dict) else ()
+        for name in several(given):
+            if isinstance(name, str) and name not in list(Severity):
+                loc = ("routes", number, "match", "severity")
+                yield Problem(
+                    self.place(loc),
+                    f'{_dotted(loc)}: no severity is named "{name}"{_nearest(name, list(Severity))}',
+                )
+
+    def _users_listed_twice(self, values: Any) -> Iterator[Problem]:
+        watch = values.get("watch") if isinstance(values, dict) else None
+        seen: set[str] = set()
+        for position, uid in enumerate(map(_raw_uid, _listed(watch, "users"))):
+            if uid is not None and uid.lower() in seen:
+                yield Problem(
+                    self.place(("watch", "users", position)),
+                    f'"{uid}" is listed twice: keep one (case does not matter)',
+                )
+            elif uid is not None:
+                seen.add(uid.lower())
+
+    def _doubts(self, values: Any, settings: Settings) -> Iterator[Problem]:
+        for position, uid in enumerate(map(_raw_uid, _listed(values["watch"], "users"))):
+            if uid and uid != uid.lower():
+                place = self.place(("watch", "users", position))
+                yield Problem(
+                    place,
+                    f'CometChat keeps uids in lower case: watching "{uid.lower()}" for "{uid}"',
+                    is_warning=True,
+                )
+        if settings.api.region and settings.api.region not in REGIONS:
+            known = ", ".join(REGIONS)
+            place = self.place(("api", "region"))
+            yield Problem(
+                place, f'region "{settings.api.region}" is not one we know ({known})', is_warning=True
+            )
+        if not settings.receivers:
+            place = self.place(("receivers",))
+            yield Problem(
+                place,
+                "no receivers: alerts are only kept in the store",
+                "receivers: [{name: here, console: {}}]",
+                is_warning=True,
+            )
+
+    def secret_problems(self, settings: Settings) -> tuple[Problem, ...]:
+        """Secrets that can't be read now: refused by `check` and a fresh start."""
+        return tuple(self._unreadable(settings))
+
+    def _unreadable(self, settings: Settings) -> Iterator[Problem]:
+        for loc, section in confidants(settings):
+            for name in section.secret_names():
+                try:
+                    section.read(name)
+                except SecretError as error:
+                    yield Problem(self.place((*loc, error.key)), f"{_dotted(loc)}.{error}")
+
+    def broken_promises(self, settings: Settings) -> tuple[Problem, ...]:
+        """Promises that the budget can't keep: refused by `check` and a fresh start, stretched by a run."""
+        if settings.sweep <= settings.max_staleness:
+            return ()
+        users, budget = len(settings.watch.users), settings.api.requests_per_minute
+        needed = math.ceil(users * timedelta(minutes=1) / settings.max_staleness)
+        message = (
+            f"poll.max_staleness: {users} users at {budget} requests a minute take "
+            f"{duration_text(settings.sweep)} a round, longer than {duration_text(settings.max_staleness)}: "
+            f"allow that time, or set api.requests_per_minute to {needed} or more"
+        )
+        return (Problem(self.place(("poll", "max_staleness")), message, "max_staleness: auto"),)
+
+
+class _Variables(BaseSettings, Settings):
+    """The same keys, as the shape in which pydantic-settings reads variables."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+
+def _document(config: Path | None) -> Document:
+    if config is None:
+        document = Document("settings")
+        document.value = {}
+        return document
+    try:
+        document = read(config.read_text(encoding="utf-8-sig"), str(config))
+    except OSError as error:
+        raise ConfigError(f"{config}: {error.strerror}; name the settings file with --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{config}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except YamlTextError as error:
+        raise SettingsError(error.problems) from error
+    return document
+
+
+def _is_foreign(name: str, value: str) -> bool:
+    """Not ours to judge: read elsewhere, or made by Kubernetes for a service that is called like us."""
+    is_link = SERVICE_LINK.match(name) or (name.endswith("_PORT") and re.match(r"(tcp|udp|sctp)://", value))
+    return name in NOT_SETTINGS or bool(is_link)
+
+
+def _laid_over(below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in over.items():
+        under = merged.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            merged[key] = _laid_over(under, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+INSTEAD_OF: Final = {
+    "api_key": ("api_key_file",),
+    "api_key_file": ("api_key",),
+    "base_url": ("app_id", "region"),
+    "app_id": ("base_url",),
+    "region": ("base_url",),
+}
+
+
+def _made_way(below: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A variable also takes the place of the file's other ways to say the same."""
+    api, given = below.get("api"), over.get("api")
+    if not isinstance(api, dict) or not isinstance(given, dict):
+        return below
+    gone = {other for key in given for other in INSTEAD_OF.get(key, ())}
+    return {**below, "api": {key: value for key, value in api.items() if key not in gone}}
+
+
+def _listed(values: Any, key: str) -> list[Any]:
+    found = values.get(key) if isinstance(values, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _raw_uid(entry: Any) -> str | None:
+    uid = entry.get("uid") if isinstance(entry, dict) else entry
+    return str(uid) if isinstance(uid, str | int) else None
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else f" (there are: {', '.join(known) or 'none'})"
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """By the key that people write."""
+    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
+
+
+def _field_at(loc: Loc) -> FieldInfo | None:
+    model: type[BaseModel] | None = Settings
+    field = None
+    for part in loc:
+        if isinstance(part, str):
+            field = _fields(model).get(part)
+            model = _model_in(field.annotation) if field else None
+    return field
+
+
+def _model_at(loc: Loc) -> type[BaseModel] | None:
+    field = _field_at(loc)
+    return _model_in(field.annotation) if field else (None if loc else Settings)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return "tuple[" in str(field.annotation)
+
+
+def _is_json(field: FieldInfo) -> bool:
+    """Whether a variable gives this as JSON: lists, mappings and whole sections."""
+    return _is_list(field) or _model_in(field.annotation) is not None
+
+
+def _paths(
+    model: type[BaseModel], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Every key that a variable can set, sections before what is in them."""
+    for key, field in _fields(model).items():
+        yield (*above, key), field
+        if not _is_list(field) and (inner := _model_in(field.annotation)):
+            yield from _paths(inner, (*above, key))
+
+
+def _dotted(loc: Loc) -> str:
+    return (
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+        or "settings"
+    )
+
+
+def _example(loc: Loc) -> str | None:
+    """How the setting at `loc` looks when it is right: its example, else its default."""
+    field = _field_at(loc)
+    if field is None:
+        return None
+    known = field.examples[0] if field.examples else field.default
+    if isinstance(known, timedelta):
+        known = duration_text(known)
+    if not isinstance(known, str | int | float | list | dict):
+        return None
+    if isinstance(loc[-1], int):
+        return _flow(known[0]) if isinstance(known, list) else None
+    return f"{loc[-1]}: {_flow(known)}"
+
+
+def _flow(value: Any) -> str:
+    """YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
+def _json_example(field: FieldInfo) -> str:
+    return json.dumps(field.examples[0] if field.examples else {})

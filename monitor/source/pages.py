@@ -18,7 +18,7 @@ import msgspec
 
 from monitor.source.rows import Malformed, Row, number, read_id, read_message
 from monitor.source.shape import kind, structure
-from rules.model import Message, MessageId, Value
+from rules.model import Message, MessageId, Party, Value
 
 
 class Undecodable(ValueError):  # noqa: N818 - named by what is the matter
@@ -83,11 +83,18 @@ class Envelope(msgspec.Struct):
     meta: Any = None
 
 
+class One(msgspec.Struct):
+    """Success for a single thing."""
+
+    data: msgspec.Raw
+
+
 Rowlike = bytes | msgspec.Raw
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _envelope: Final = msgspec.json.Decoder(Envelope)
+_one: Final = msgspec.json.Decoder(One)
 _row: Final = msgspec.json.Decoder(Row)
 _any: Final = msgspec.json.Decoder()
 
@@ -121,6 +128,23 @@ def decode_counts(body: bytes) -> tuple[Count, ...]:
     """The counts in `body`. Raises Undecodable."""
     rows, _ = open_envelope(body)
     return tuple(_count(row) for row in rows)
+
+
+def decode_users(body: bytes) -> tuple[Party, ...]:
+    """The users in `body`; an entry without a uid is left out. Raises Undecodable."""
+    rows, _ = open_envelope(body)
+    return tuple(user for row in rows if (user := _user(row)) is not None)
+
+
+def decode_user(body: bytes) -> Party:
+    """The one user in `body`. Raises Undecodable."""
+    try:
+        user = _user(_one.decode(body).data)
+    except NOT_JSON:
+        user = None
+    if user is None:
+        raise Undecodable(f"the body names no user: {_outline(body)}")
+    return user
 
 
 def open_envelope(body: bytes) -> tuple[list[Rowlike], Any]:
@@ -161,6 +185,21 @@ def _second_look(raw: bytes) -> Message | Rejected:
 
 def _rejected(row: Any, reason: str) -> Rejected:
     return Rejected(message_id=_found_id(row), reason=reason, structure=structure(row))
+
+
+def _user(raw: Rowlike) -> Party | None:
+    try:
+        user = _any.decode(raw)
+    except NOT_JSON:
+        return None
+    if not isinstance(user, dict) or not isinstance(uid := user.get("uid"), str) or not uid:
+        return None
+    name, role = user.get("name"), user.get("role")
+    return Party(
+        id=uid.lower(),
+        name=name if isinstance(name, str) else None,
+        role=role if isinstance(role, str) else None,
+    )
 
 
 def page_size(meta: Any) -> int | None:

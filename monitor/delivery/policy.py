@@ -1,0 +1,154 @@
+"""Who is told what, in how many messages. Pure: alerts, routes and `now` in, decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from monitor.store.values import Bundle, Entry, EntryState, Finding, Kind, Mute, Route
+from rules.model import Alert, Labels, Status, Value, WatchSet
+
+MAX_BATCH_BYTES = 256 * 1024
+"""Of the alerts in one body: half of what common receivers (API gateways, nginx at 1 MiB) accept."""
+
+
+class RouteSpec(Value, frozen=True, kw_only=True):
+    """Alerts whose labels have one of the given values for every key of `match` go to `receivers`.
+
+    A label that an alert does not carry counts as "". An empty `match` takes everything.
+    """
+
+    receivers: tuple[str, ...]
+    match: Mapping[str, tuple[str, ...]] = {}
+    continue_: bool = False  #: go on to the next routes after this one matched
+
+    def takes(self, labels: Labels) -> bool:
+        return all(labels.get(key, "") in values for key, values in self.match.items())
+
+
+def route(alert: Alert, routes: Sequence[RouteSpec], watch: WatchSet) -> tuple[str, ...]:
+    """The receivers of an alert, each once, in the order of the routes; () when no route takes it.
+
+    An alert about several watched users is routed once for each of them, with that user's labels: both
+    teams are told.
+    """
+    found = (name for labels in label_sets(alert, watch) for name in _receivers(labels, routes))
+    return tuple(dict.fromkeys(found))
+
+
+def label_sets(alert: Alert, watch: WatchSet) -> tuple[Labels, ...]:
+    """The label sets that routes see: one for each watched user, or the alert's own when none is left."""
+    own = {"rule": str(alert.rule), "severity": alert.severity.value}
+    users = [uid for uid in alert.watched_users if uid in watch]
+    return tuple({**alert.labels, **watch[uid], **own} for uid in users) or ({**alert.labels, **own},)
+
+
+def _receivers(labels: Labels, routes: Sequence[RouteSpec]) -> Iterator[str]:
+    for spec in routes:
+        if not spec.takes(labels):
+            continue
+        yield from spec.receivers
+        if not spec.continue_:
+            return
+
+
+def decide(
+    alerts: Sequence[Alert],
+    *,
+    routes: Sequence[RouteSpec],
+    watch: WatchSet,
+    mutes: Sequence[Mute],
+    now: datetime,
+    max_age: timedelta,
+) -> tuple[Finding, ...]:
+    """Every alert with at least one route: sent, sent late, or suppressed for a recorded reason."""
+
+    def routed(alert: Alert) -> tuple[Route, ...]:
+        receivers = route(alert, routes, watch)
+        if not receivers:
+            return (Route(receiver="", state=EntryState.SUPPRESSED, reason=_unrouted(alert, watch)),)
+        mute = next((m for m in mutes if is_muted(alert, m, now)), None)
+        late = now - alert.event_at > max_age
+        state = EntryState.SUPPRESSED if mute else EntryState.PENDING
+        reason = _muted(mute) if mute else None
+        return tuple(Route(receiver=name, state=state, reason=reason, late=late) for name in receivers)
+
+    return tuple(Finding(alert=alert, routes=routed(alert)) for alert in alerts)
+
+
+def is_muted(alert: Alert, mute: Mute, now: datetime) -> bool:
+    """Whether `mute` silences this alert.
+
+    The end of an alert that people were told of before the mute began is told in spite of it: an
+    incident opened elsewhere must be closed there.
+    """
+    if alert.rule != mute.rule or now >= mute.until:
+        return False
+    return alert.status is Status.FIRING or alert.first_seen_at >= mute.created_at
+
+
+def _muted(mute: Mute) -> str:
+    return f"muted until {mute.until:%Y-%m-%d %H:%M:%S} UTC by mute {mute.id}: {mute.reason}"
+
+
+def _unrouted(alert: Alert, watch: WatchSet) -> str:
+    labels = label_sets(alert, watch)[0]
+    shown = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return f"no route takes labels {shown}; end `routes` with a catch-all such as {{receivers: [ops]}}"
+
+
+def bundle(
+    entries: Sequence[Entry],
+    *,
+    people: bool,
+    summary_over: int,
+    now: datetime,
+    batch: int = 100,
+    gather: timedelta = timedelta(0),
+) -> Bundle | None:
+    """What to send next of the entries that wait (oldest first), or None: let them wait on."""
+    if not entries:
+        return None
+    if people:
+        return _for_people(entries, summary_over, now - gather)
+    return _for_machine(entries, batch)
+
+
+def _for_people(entries: Sequence[Entry], summary_over: int, gathered: datetime) -> Bundle | None:
+    # 1. old news, once gathered: one digest  2. more than a person reads: one summary
+    # 3. one alert, one message. The digest is first because it is one message, however much it holds.
+    late = [entry for entry in entries if entry.late]
+    fresh = [entry for entry in entries if not entry.late]
+    if late and late[0].created_at <= gathered:
+        return _bundle(Kind.DIGEST, late)
+    if len(fresh) > summary_over:
+        return _bundle(Kind.SUMMARY, fresh)
+    return _bundle(Kind.ALERTS, fresh[:1]) if fresh else None
+
+
+def _for_machine(entries: Sequence[Entry], batch: int) -> Bundle:
+    """The oldest entry and all that may travel with it: same status, same lateness, within the limits."""
+    first = entries[0]
+    kind = Kind.DIGEST if first.late else Kind.ALERTS
+    alike = [e for e in entries if (e.late, e.alert.status) == (first.late, first.alert.status)]
+    return _bundle(kind, _within(alike[:batch], MAX_BATCH_BYTES))
+
+
+def _within(entries: Sequence[Entry], size: int) -> Sequence[Entry]:
+    """As many as fit into `size` bytes, at least one."""
+    for index, entry in enumerate(entries):
+        size -= len(msgspec.msgpack.encode(entry.alert))
+        if size < 0:
+            return entries[: max(index, 1)]
+    return entries
+
+
+def _bundle(kind: Kind, entries: Sequence[Entry]) -> Bundle:
+    is_firing = any(entry.alert.status is Status.FIRING for entry in entries)
+    return Bundle(
+        kind=kind,
+        status=Status.FIRING if is_firing else Status.RESOLVED,
+        entries=tuple(entry.id for entry in entries),
+    )

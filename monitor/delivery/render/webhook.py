@@ -1,0 +1,89 @@
+"""The webhook body. Its shape is an interface (`webhook.schema.json`): keys are added, never changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from monitor.delivery.render.words import iso, link, names
+from monitor.store.values import Kind, Notification
+from rules.model import Alert, Attachment, Call, Message
+
+
+def body(notification: Notification, *, app: str) -> bytes:
+    """The same bytes on every attempt: nothing in it depends on when it is sent."""
+    # Strict receivers refuse an unpaired surrogate; one hostile character must not cost the alert.
+    text = json.dumps(payload(notification, app=app), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def payload(notification: Notification, *, app: str) -> dict[str, Any]:
+    return {
+        "type": f"alerts.{notification.status.value}",
+        "timestamp": iso(notification.created_at),
+        "data": {
+            "notification_id": notification.id,
+            "receiver": notification.receiver,
+            "group": {},
+            "late": notification.kind is Kind.DIGEST,
+            "alerts": [_alert(alert) for alert in notification.alerts],
+            "app": app,
+        },
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": alert.id,
+        "rule": alert.rule,
+        "status": alert.status.value,
+        "severity": alert.severity.value,
+        "title": alert.title,
+        "summary": alert.summary,
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "conversation_id": alert.conversation_id,
+        "link": link(alert),
+        "watched_users": list(alert.watched_users),
+        "names": dict(names(alert)),
+        "event_at": iso(alert.event_at),
+        "first_seen_at": iso(alert.first_seen_at),
+        "resolution": alert.resolution,
+        "messages": [_message(message) for message in alert.messages],
+    }
+
+
+def _message(message: Message) -> dict[str, Any]:
+    return {
+        "id": str(message.id),
+        "category": message.category,
+        "type": message.type,
+        "action": message.action,
+        "sender": message.sender.id,
+        "receiver": message.receiver.id,
+        "receiver_type": message.receiver_type,
+        "sent_at": iso(message.sent_at),
+        "text": message.text,
+        "attachments": [_attachment(attachment) for attachment in message.attachments],
+        "mentions": list(message.mentions),
+        "call": _call(message.call) if message.call else None,
+    }
+
+
+def _attachment(attachment: Attachment) -> dict[str, Any]:
+    shown = {
+        "name": attachment.name,
+        "extension": attachment.extension,
+        "mime_type": attachment.mime_type,
+        "size": attachment.size,
+    }
+    return {**shown, "url": attachment.url} if attachment.url else shown
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {
+        "session_id": call.session_id,
+        "status": call.status,
+        "caller": call.caller.id,
+        "callee": call.callee.id,
+    }

@@ -1,0 +1,124 @@
+"""One HTTP POST as all sinks do it: no redirects, a bounded answer, errors without addresses in them."""
+
+from __future__ import annotations
+
+import errno
+import re
+import ssl
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import httpx
+import trio
+
+from monitor.delivery.backoff import parse_retry_after
+from monitor.delivery.render.words import plain
+from monitor.errors import CometwatchError
+from rules.model import Value
+
+MAX_ANSWER: Final = 16 * 1024
+ANSWER_S: Final = 2.0
+"""The status line decides; the body only explains. A receiver that dribbles it must not turn an accepted
+alert into a timeout, and so into a repeated one."""
+
+_EXCERPT: Final = 160
+_COMPARED: Final = 400
+_ECHO: Final = 10
+"""Characters in a row of an answer that also stand in what we sent: then the answer is quoting us."""
+
+
+class PostError(CometwatchError):
+    """The request did not complete: whether the receiver has it is unknown. The text is safe to show."""
+
+
+class Answer(Value, frozen=True, kw_only=True):
+    """What came back, as far as it was read."""
+
+    status: int
+    retry_after: timedelta | None
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+def open_http(
+    *, transport: httpx.AsyncBaseTransport | None = None, proxy: str | None = None
+) -> httpx.AsyncClient:
+    """The client for sinks. Deadlines are set by the deliverer; proxies come from settings, never from
+    the environment, which a pod may inherit without anybody's intention.
+    """
+    return httpx.AsyncClient(
+        transport=transport,
+        proxy=proxy,
+        trust_env=False,
+        timeout=httpx.Timeout(None),
+        follow_redirects=False,
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
+        headers={"user-agent": "cometwatch", "accept-encoding": "identity"},
+    )
+
+
+async def post(
+    http: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str], *, now: datetime
+) -> Answer:
+    """POST once. Raises PostError if no status line came back."""
+    try:
+        async with http.stream(
+            "POST", url, content=content, headers=dict(headers), follow_redirects=False
+        ) as response:
+            return Answer(
+                status=response.status_code,
+                retry_after=parse_retry_after(response.headers.get("retry-after"), now),
+                body=await _beginning(response),
+            )
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
+        raise PostError(_cause(exc)) from exc
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """At most MAX_ANSWER bytes, as far as they come within ANSWER_S. Raw: nothing is unpacked."""
+    body = bytearray()
+    try:
+        with trio.move_on_after(ANSWER_S):
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) >= MAX_ANSWER:
+                    break
+    except httpx.TransportError:
+        pass  # the status came; that the rest did not changes nothing
+    return bytes(body[:MAX_ANSWER])
+
+
+def _cause(exc: BaseException) -> str:
+    """Why it failed, in words that hold no address: texts of network errors often do."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed ({cause.reason or 'no reason given'}): check the receiver's certificate"
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return f"no connection ({errno.errorcode.get(cause.errno, 'name not resolved')})"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
+        return f"the receiver's URL can't be used ({type(exc).__name__}): it must be http:// or https://"
+    return f"the request did not complete ({type(exc).__name__})"
+
+
+def excerpt(answer: Answer, *, sent: Iterable[str], secrets: Iterable[str]) -> str:
+    """What the receiver said about it, for a person, or "" when that could give away what must stay.
+
+    Receivers like to echo requests in their errors. An answer that shares a run of characters with what
+    we sent, or holds a secret, is left out whole; addresses and long tokens are cut out of the others.
+    """
+    # Compared before it is made pleasant, and beyond what is shown: a cut must not hide an echo.
+    said = plain(answer.body[:_COMPARED].decode("utf-8", "replace"), _COMPARED)
+    known = [plain(text, 1 << 20) for text in (*sent, *secrets)]
+    runs = {said[i : i + _ECHO] for i in range(len(said) - _ECHO + 1)}
+    if any(run in text for text in known for run in runs):
+        return ""
+    if any(secret and secret in said for secret in secrets):
+        return ""
+    said = re.sub(r"\w+://\S+", "[address]", said)
+    return plain(re.sub(r"[\w+/=-]{24,}", "[token]", said), _EXCERPT)

@@ -1,6 +1,7 @@
 """A believable, faulty CometChat API to develop and test against. It shares no code with the monitor."""
 
 from monitor.simulator.app import build
+from monitor.simulator.backlog import populate
 from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.play import play
 from monitor.simulator.scenarios import SCENARIOS, Scenario, scenario
@@ -19,5 +20,6 @@ __all__ = [
     "World",
     "build",
     "play",
+    "populate",
     "scenario",
 ]

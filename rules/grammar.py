@@ -131,7 +131,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A tail for a message about an unknown word: a question, or nothing."""
     close = nearest(word, known)
-    return f'; did you mean "{close}"?' if close else ""
+    return f' (did you mean "{close}"?)' if close else ""
 
 
 def shown(node: yaml.Node) -> str:
@@ -178,7 +178,7 @@ class Text:
             return report.refuse(node, wrong, expected=self.expected, example=self.example)
         if self.known and text not in self.known and (close := nearest(text, self.known)):
             report.warn(
-                node, f'"{text}" is not a word that CometChat is known to use; did you mean "{close}"?'
+                node, f'"{text}" is not a word that CometChat is known to use (did you mean "{close}"?)'
             )
         return text
 
@@ -363,23 +363,24 @@ class Record:
     keys: Mapping[str, Key]
     required: tuple[str, ...] = ()
     name: str = "a mapping"
-    example: str | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)  #: what to say of keys that belong elsewhere
 
     @property
     def expected(self) -> str:
         return f"{self.name} with the keys {', '.join(self.keys)}"
 
+    def _hint(self, name: str) -> str:
+        return self.elsewhere.get(name) or did_you_mean(name, self.keys)
+
     def read(self, node: yaml.Node, report: Report) -> Any:
         before = report.failures
         found = {}
-        for name, _, child in entries(node, report, self.keys, what=self):
+        for name, _, child in entries(node, report, self.keys, expected=self.expected, hint=self._hint):
             found[name] = self.keys[name].shape.read(child, report)
-        if report.failures == before:
+        if isinstance(node, yaml.MappingNode):
             for name in self.required:
                 if name not in found:
-                    report.refuse(
-                        node, f'"{name}" is missing', example=self.keys[name].example or self.example
-                    )
+                    report.refuse(node, f'"{name}" is missing', example=self.keys[name].example)
         return found if report.failures == before else None
 
     def schema(self) -> dict[str, Any]:
@@ -401,12 +402,12 @@ def entries(
     report: Report,
     known: Mapping[str, Key],
     *,
-    what: Shape,
+    expected: str,
     hint: Callable[[str], str] | None = None,
 ) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
     """The known keys of a mapping node with their nodes; everything else is reported, with a `hint`."""
     if not isinstance(node, yaml.MappingNode):
-        report.refuse(node, f"found {shown(node)}", expected=what.expected)
+        report.refuse(node, f"found {shown(node)}", expected=expected)
         return
     first: dict[str, yaml.Node] = {}
     for key, child in node.value:

@@ -19,6 +19,7 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from rules.conditions import file_type
+from rules.grammar import did_you_mean
 from rules.model import Attachment, Call, Message, Party
 
 MAX_TITLE: Final = 200
@@ -219,20 +220,26 @@ def message_facts(message: Message, watched: Sequence[str]) -> Facts:
 
 
 def call_facts(
-    message: Message, call: Call, watched: Sequence[str], *, outcome: str, rang: timedelta | None
+    call: Call,
+    kind: str,
+    decided_by: Message,
+    watched: Sequence[str],
+    *,
+    outcome: str,
+    rang: timedelta | None,
 ) -> Facts:
-    """What a template of a rule about calls can name; `message` is the row that decided."""
+    """What a template of a rule about calls can name. `kind` is audio or video."""
     return {
         "caller": person(call.caller),
         "callee": person(call.callee),
         "call": CallFacts(
-            type=name(message.type),
+            type=name(kind),
             outcome=outcome,
             session_id=name(call.session_id),
             started_at=moment(call.initiated_at),
             rang=span(rang),
         ),
-        "message": row(message),
+        "message": row(decided_by),
         "watched": tuple(name(uid) for uid in watched),
     }
 
@@ -241,6 +248,8 @@ def call_facts(
 
 
 def _printable(value: Any) -> Any:
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # raises, and names what is missing
     if isinstance(value, str | int | float):
         return value
     raise TypeError(f"a {type(value).__name__} is not text (a list becomes text by the filter join)")
@@ -281,7 +290,7 @@ class Template:
         try:
             rendered = self._render(sample)
         except jinja2.UndefinedError as error:
-            raise TemplateError(f"{error.message}; it can name: {', '.join(sample)}") from error
+            raise TemplateError(_undefined(str(error.message), sample)) from error
         except Exception as error:
             # Filters raise what they like (TypeError, ValueError, …) on values they don't take.
             raise TemplateError(f"it does not render: {error}") from error
@@ -291,6 +300,14 @@ class Template:
     def __call__(self, facts: Facts) -> str:
         """Raise whatever Jinja raises when these facts lack what the sample had."""
         return plain(self._render(facts), self._limit)
+
+
+def _undefined(message: str, sample: Facts) -> str:
+    """Jinja's words for a name that does not exist, without our class names, with the nearest right one."""
+    slots = {slot for value in sample.values() for slot in getattr(type(value), "__slots__", ())}
+    missing = message.split("'")[-2] if "'" in message else message
+    close = did_you_mean(missing, {*sample, *slots})
+    return f'there is no "{missing}" here{close}; a template can name: {", ".join(sample)}'
 
 
 def _compiled(text: str) -> jinja2.Template:

@@ -330,7 +330,7 @@ class Conditions:
     def read(self, node: yaml.Node, report: Report) -> Any:
         before, made = report.failures, []
         keys = self.keys
-        for name, _, child in entries(node, report, keys, what=self, hint=self._hint):
+        for name, _, child in entries(node, report, keys, expected=self.expected, hint=self._hint):
             value = keys[name].shape.read(child, report)
             if value is not None:
                 made.append(self._build(name, value))

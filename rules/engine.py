@@ -1,0 +1,329 @@
+"""Messages and ticks in, findings out. `step` is all of evaluation: replay and tests run this very code.
+
+The same messages give the same findings however they are split into steps, repeated or read through
+several users' lists.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, Final, Generic, TypeVar
+
+from rules.conditions import Interest
+from rules.grammar import Place, Problem
+from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling
+from rules.model import (
+    Alert,
+    Fault,
+    Labels,
+    Message,
+    MessageId,
+    Outcome,
+    RuleName,
+    Severity,
+    State,
+    StateChange,
+    StateKey,
+    Status,
+    Tick,
+    Timer,
+    WatchSet,
+    fingerprint,
+)
+from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
+
+E = TypeVar("E")
+
+LINK: Final = "link"
+"""The annotation that holds the link made from `alerts.link`, unless the rule has its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One rule, ready to run. `fingerprint` changes when what it looks for changes, not when its words do."""
+
+    name: RuleName
+    kind: str
+    severity: Severity
+    labels: Labels
+    annotations: Labels
+    title: Template
+    summary: Template
+    logic: Logic
+    fingerprint: str
+    place: Place
+    needs: Needs
+
+    def describe(self) -> str:
+        """What it looks for, in words."""
+        return f"{self.name} ({self.severity}): {self.logic.describe()}"
+
+
+class Index(Generic[E]):
+    """Which entries could concern a message of some category and type: rules cost only where they apply."""
+
+    def __init__(self, entries: Sequence[tuple[Interest, E]]) -> None:
+        named = {word for interest, _ in entries for word in interest.categories or ()}
+        self._tables = {category: _by_type(entries, category) for category in named}
+        self._others = _by_type(entries, None)
+
+    def at(self, message: Message) -> tuple[E, ...]:
+        types, rest = self._tables.get(message.category, self._others)
+        return types.get(message.type, rest)
+
+
+def _by_type(
+    entries: Sequence[tuple[Interest, E]], category: str | None
+) -> tuple[dict[str, tuple[E, ...]], tuple[E, ...]]:
+    """Entries for one category (None: one that no entry names): by named type, and for all other types."""
+    here = [(i.types, entry) for i, entry in entries if i.categories is None or category in i.categories]
+    named = {word for types, _ in here for word in types or ()}
+    table = {word: tuple(e for types, e in here if types is None or word in types) for word in named}
+    return table, tuple(entry for types, entry in here if types is None)
+
+
+class RuleSet:
+    """The rules of one app, indexed. `warnings` are what their authors should know but need not mend."""
+
+    def __init__(
+        self, *, app: str, rules: Sequence[Rule], link: str | None = None, warnings: Sequence[Problem] = ()
+    ) -> None:
+        """Raise `rules.templates.TemplateError` if `link` is not a link template."""
+        self.app = app
+        self.rules = tuple(rules)
+        self.warnings = tuple(warnings)
+        self.fingerprints: Mapping[RuleName, str] = {rule.name: rule.fingerprint for rule in rules}
+        self.link: Callable[[Mapping[str, str]], str] | None = link_maker(link) if link else None
+        logics = [(rule, rule.logic) for rule in rules]
+        self.singles = Index(
+            [
+                (logic.interest, (logic.test, logic, rule))
+                for rule, logic in logics
+                if not isinstance(logic, Correlating)
+            ]
+        )
+        correlating = [(rule, logic) for rule, logic in logics if isinstance(logic, Correlating)]
+        self.correlating = Index([(logic.interest, (logic, rule)) for rule, logic in correlating])
+        self.by_name = {rule.name: (logic, rule) for rule, logic in correlating}
+
+
+def wanted(rules: RuleSet, messages: Sequence[Message], ticks: Sequence[Tick] = ()) -> frozenset[StateKey]:
+    """The states that `step` will read for the same messages and ticks."""
+    keys = {tick.key for tick in ticks}
+    for message in messages:
+        for logic, rule in rules.correlating.at(message):
+            try:
+                key = logic.key(message)
+            except Exception:  # noqa: S112 - `step` meets the same error and reports it
+                continue
+            if key is not None:
+                keys.add(StateKey(rule.name, key))
+    return frozenset(keys)
+
+
+def step(
+    rules: RuleSet,
+    watch: WatchSet,
+    states: Mapping[StateKey, State],
+    messages: Sequence[Message],
+    ticks: Sequence[Tick] = (),
+    *,
+    now: datetime,
+) -> Outcome:
+    """Evaluate messages and ticks against the rules; `states` holds what `wanted` named and exists.
+
+    Never raises for a message, a rule or a stored state: what fails becomes a fault, the rest goes on.
+    `now` is our time, for the record only; nothing is decided by it.
+    """
+    run = _Run(rules=rules, watch=watch, now=now)
+    for message in messages:
+        run.match(message)
+    cases = _Cases(run=run, states=states)
+    for message in messages:
+        cases.gather(message)
+    for tick in ticks:
+        cases.remind(tick)
+    return cases.judge()
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One step under way: the findings and faults so far."""
+
+    rules: RuleSet
+    watch: WatchSet
+    now: datetime
+    alerts: dict[tuple[str, Status], Alert] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def match(self, message: Message) -> None:
+        for test, logic, rule in self.rules.singles.at(message):
+            try:
+                if test(message, self.watch) and (found := logic.found(message, self.watch)):
+                    self.tell(rule, found)
+            except Exception as error:
+                self.fault(rule.name, message.id, place_of(error))
+
+    def tell(self, rule: Rule, found: Found) -> None:
+        """Name and word a finding. A finding twice in one step is one alert."""
+        alert_id = fingerprint(self.rules.app, rule.name, found.key, found.episode)
+        if (alert_id, found.status) in self.alerts:
+            return
+        facts = {**found.facts, "rule": {"name": rule.name, "severity": str(rule.severity)}}
+        self.alerts[alert_id, found.status] = Alert(
+            id=alert_id,
+            rule=rule.name,
+            key=found.key,
+            status=found.status,
+            severity=rule.severity,
+            title=self._worded(rule, rule.title, facts, found)
+            or plain(f"{rule.name} ({rule.kind})", MAX_TITLE),
+            summary=self._worded(rule, rule.summary, facts, found) or "",
+            conversation_id=found.conversation_id,
+            event_at=found.event_at,
+            first_seen_at=found.found_at or self.now,
+            watched_users=found.watched_users,
+            labels=rule.labels,
+            annotations=self._link(rule, found, alert_id) | dict(rule.annotations),
+            messages=found.messages,
+            resolution=found.resolution,
+        )
+
+    def _worded(self, rule: Rule, template: Template, facts: Facts, found: Found) -> str | None:
+        try:
+            return template(facts)
+        except Exception as error:
+            # A template is checked against a sample; a message may still lack what the sample had.
+            self.fault(
+                rule.name, found.messages[-1].id, f"template {template.text[:80]!r}: {type(error).__name__}"
+            )
+            return None
+
+    def _link(self, rule: Rule, found: Found, alert_id: str) -> dict[str, str]:
+        if self.rules.link is None:
+            return {}
+        last = found.messages[-1]
+        facts = {
+            "app": self.rules.app,
+            "rule": rule.name,
+            "alert_id": alert_id,
+            "conversation_id": found.conversation_id,
+            "message_id": str(last.id),
+            "sender": last.sender.id,
+            "receiver": last.receiver.id,
+        }
+        return {LINK: self.rules.link(facts)}
+
+    def fault(self, rule: RuleName, message_id: MessageId | None, error: str) -> None:
+        self.faults.append(Fault(rule=rule, message_id=message_id, error=error))
+
+
+def place_of(error: Exception) -> str:
+    """An error as a fault tells it: its kind and where it arose. Its own text may quote a message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{at}"
+
+
+@dataclass(kw_only=True)
+class _Case:
+    """One key under judgement."""
+
+    rule: Rule
+    logic: Correlating[Any]
+    state: Any = None
+    last: MessageId | None = None
+    tick: Tick | None = None
+
+
+@dataclass(kw_only=True)
+class _Cases:
+    """The correlated part of a step: gather facts by key, then judge each key once."""
+
+    run: _Run
+    states: Mapping[StateKey, State]
+    open: dict[StateKey, _Case] = field(default_factory=dict)
+    closed: list[StateKey] = field(default_factory=list)  #: timers of rules or keys that are gone
+
+    def gather(self, message: Message) -> None:
+        for logic, rule in self.run.rules.correlating.at(message):
+            try:
+                key = logic.key(message)
+                if key is None:
+                    continue
+                case = self._case(StateKey(rule.name, key), logic, rule)
+                case.state = logic.take(case.state, message)
+                case.last = message.id
+            except Exception as error:
+                self.run.fault(rule.name, message.id, place_of(error))
+
+    def remind(self, tick: Tick) -> None:
+        known = self.run.rules.by_name.get(tick.key.rule)
+        case = self._case(tick.key, *known) if known else None
+        if case is not None and case.state is not None:
+            case.tick = tick
+        else:
+            self.closed.append(tick.key)
+
+    def _case(self, key: StateKey, logic: Correlating[Any], rule: Rule) -> _Case:
+        """The case of a key with its stored state. One that can't be read is a fault, and begins anew."""
+        if key not in self.open:
+            stored, state = self.states.get(key), None
+            try:
+                state = logic.decode(stored.value) if stored else None
+            except Exception as error:
+                self.run.fault(rule.name, None, f"stored state of {key.key[:80]}: {place_of(error)}")
+            self.open[key] = _Case(rule=rule, logic=logic, state=state)
+        return self.open[key]
+
+    def judge(self) -> Outcome:
+        changes: list[StateChange] = []
+        timers: list[Timer] = []
+        for key, case in self.open.items():
+            if case.state is None:
+                continue
+            try:
+                ruling = case.logic.judge(
+                    key.key, case.state, tick=case.tick, watch=self.run.watch, now=self.run.now
+                )
+                change = self._change(key, case, ruling)
+            except Exception as error:
+                self.run.fault(case.rule.name, case.last, place_of(error))
+                continue
+            for found in ruling.found:
+                self.run.tell(case.rule, found)
+            changes += [change] if change else []
+            self._schedule(key, case, ruling, timers, is_changed=change is not None)
+        return Outcome(
+            states=tuple(changes),
+            alerts=tuple(self.run.alerts.values()),
+            timers=tuple(timers),
+            cancelled=tuple(dict.fromkeys(self.closed)),
+            faults=tuple(self.run.faults),
+        )
+
+    def _change(self, key: StateKey, case: _Case, ruling: Ruling[Any]) -> StateChange | None:
+        """What to write, if anything: a message read again changes nothing and writes nothing."""
+        stored = self.states.get(key)
+        value = None if ruling.state is None else case.logic.encode(ruling.state)
+        if value == (stored.value if stored else None):
+            return None
+        return StateChange(
+            key=key,
+            expected=stored.version if stored else 0,
+            value=value,
+            expires_at=ruling.keep_until,
+        )
+
+    def _schedule(
+        self, key: StateKey, case: _Case, ruling: Ruling[Any], timers: list[Timer], *, is_changed: bool
+    ) -> None:
+        """A kind keeps its wait in its state, so an unchanged state means an unchanged timer."""
+        if ruling.wait is not None and (is_changed or case.tick):
+            timers.append(Timer(key=key, due=ruling.wait.due, lists=ruling.wait.lists))
+        elif ruling.wait is None and (case.tick or (is_changed and key in self.states)):
+            self.closed.append(key)

@@ -1,0 +1,167 @@
+"""What a kind of rule is: a way to look at messages, as pure functions. The engine does everything else.
+
+A kind is either `Single` (every message by itself: nothing is kept) or `Correlating` (messages that share a
+key build up a state, which may also wait for a time to pass).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from rules.conditions import Condition, Interest, Test
+from rules.grammar import Key
+from rules.model import Message, Status, Tick, UserId, Value, WatchSet, digest
+from rules.templates import Facts
+from rules.when import Conditions
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One finding, before it is named and worded: the engine makes the alert of it."""
+
+    key: str  #: correlation key
+    episode: str  #: with app, rule and key it makes the alert's id
+    event_at: datetime
+    conversation_id: str
+    watched_users: tuple[UserId, ...]
+    messages: tuple[Message, ...]
+    facts: Facts  #: what the templates can name
+    found_at: datetime | None = None  #: when it was first found, if that was in an earlier step
+    resolution: str | None = None  #: why it is over; makes the alert a resolved one
+
+    @property
+    def status(self) -> Status:
+        return Status.RESOLVED if self.resolution else Status.FIRING
+
+
+class Single(Protocol):
+    """Judges every message by itself."""
+
+    @property
+    def interest(self) -> Interest: ...
+
+    @property
+    def test(self) -> Test:
+        """Whether the message is a finding. Called for every message: it must be fast."""
+        ...
+
+    def found(self, message: Message, watch: WatchSet) -> Found | None:
+        """The finding of a message that passed `test`, or None if it concerns no watched user."""
+        ...
+
+    def describe(self) -> str: ...
+
+
+class Wait(NamedTuple):
+    """Ask again when the watermark of any of `lists` has passed `due`."""
+
+    due: datetime
+    lists: tuple[UserId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling(Generic[S]):
+    """What a kind made of one key's state.
+
+    `wait` takes the place of a pending wait; None leaves nothing pending. `state` None forgets the key.
+    """
+
+    state: S | None
+    found: tuple[Found, ...] = ()
+    wait: Wait | None = None
+    keep_until: datetime | None = None  #: when the state may be forgotten; None: while its wait is pending
+
+
+@runtime_checkable
+class Correlating(Protocol[S]):
+    """Builds up a state per key and judges it. States are values: `take` and `judge` return new ones.
+
+    To give the same result however messages are split into steps, repeated or reordered, `take` only
+    gathers facts (each order of the same messages gives the same facts) and `judge` decides from the facts
+    what should be told, compares that with what the state says was told, and returns the difference.
+    """
+
+    @property
+    def interest(self) -> Interest: ...
+
+    def key(self, message: Message) -> str | None:
+        """The correlation key, or None if the message is of no concern. Independent of the watch set."""
+        ...
+
+    def decode(self, value: bytes) -> S: ...
+
+    def encode(self, state: S) -> bytes: ...
+
+    def take(self, state: S | None, message: Message) -> S: ...
+
+    def judge(
+        self, key: str, state: S, *, tick: Tick | None, watch: WatchSet, now: datetime
+    ) -> Ruling[S]: ...
+
+    def describe(self) -> str: ...
+
+
+Logic = Single | Correlating[Any]
+
+
+class Needs(Value, frozen=True, kw_only=True):
+    """What a source must be able to show for a rule to see what it is after."""
+
+    groups: bool = False
+    calls: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One entry of the registry: how rules of this kind are written, and how they are built."""
+
+    description: str
+    options: Mapping[str, Key]  #: keys of the rule beside the common ones
+    conditions: Conditions
+    is_when_required: bool
+    title: str
+    summary: str
+    sample: Facts  #: templates are checked against it
+    build: Callable[[Condition | None, Mapping[str, Any]], Logic]
+    needs: Callable[[Condition | None], Needs]
+
+
+# --- what an alert and a state keep of a message ----------------------------------------------------
+
+MAX_EVIDENCE = 128 * 1024  # bytes of one message as JSON; the API takes texts of 64 Ki characters
+MAX_TEXT = 16_000
+MAX_ENTRIES = 100
+MAX_KEY = 200
+
+
+def evidence(message: Message) -> Message:
+    """The part of a message that is kept: without free-form metadata, always encodable, of bounded size."""
+    kept = message.evidence()
+    try:
+        if len(msgspec.json.encode(kept)) <= MAX_EVIDENCE:
+            return kept
+    except UnicodeEncodeError:
+        pass  # lone surrogates, which JSON can spell and UTF-8 can't
+    return msgspec.convert(_trimmed(msgspec.to_builtins(kept)), Message)
+
+
+def _trimmed(tree: Any) -> Any:
+    if isinstance(tree, str):
+        return tree[:MAX_TEXT].encode("utf-8", "replace").decode()
+    if isinstance(tree, dict):
+        return {key: _trimmed(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_trimmed(value) for value in tree[:MAX_ENTRIES]]
+    return tree
+
+
+def correlation_key(text: str) -> str:
+    """A foreign id as a key: itself if it is short printable ASCII, or else its digest."""
+    return text if len(text) <= MAX_KEY and text.isascii() and text.isprintable() else digest(text)

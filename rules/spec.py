@@ -1,0 +1,329 @@
+"""Rule files: YAML text to a `RuleSet`, or every problem in them at once, each with file, line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+import re2
+import yaml
+
+from rules.conditions import Condition
+from rules.engine import Rule, RuleSet
+from rules.grammar import (
+    MAX_LIST,
+    Choice,
+    Flag,
+    Key,
+    Place,
+    Problem,
+    Record,
+    Report,
+    Source,
+    SpecError,
+    Text,
+    Words,
+    did_you_mean,
+    entries,
+    parse,
+    shown,
+)
+from rules.kinds import KINDS
+from rules.kinds.base import Kind
+from rules.model import RuleName, Severity, digest
+from rules.templates import MAX_SUMMARY, MAX_TEMPLATE, MAX_TITLE, Template, TemplateError, link_maker
+from rules.when import CALL_CONDITIONS, MESSAGE_CONDITIONS
+
+__all__ = [
+    "PACKS",
+    "Place",
+    "Problem",
+    "Source",
+    "SpecError",
+    "load",
+    "pack",
+    "schema",
+    "warnings",
+]
+
+PACKS: Final = ("attachments", "mentions", "missed-calls")
+
+DEFAULT_KIND: Final = "match"
+
+
+def load(sources: Sequence[Source], *, app: str, link: str | None = None) -> RuleSet:
+    """The enabled rules of all sources; raises `SpecError` with every problem in any of them.
+
+    `link` is a template such as `https://support.example/{conversation_id}`.
+    """
+    reports = [Report(source=source.name) for source in sources]
+    seen: dict[str, Place] = {}
+    read = [list(_read_source(source, report, seen)) for source, report in zip(sources, reports, strict=True)]
+    problems = [problem for report in reports for problem in report.problems]
+    problems += _link_problems(link)
+    if any(not problem.is_warning for problem in problems):
+        raise SpecError([problem for problem in problems if not problem.is_warning])
+    rules = [rule for found in read for rule in found]
+    return RuleSet(app=app, rules=rules, link=link, warnings=problems)
+
+
+def pack(name: str) -> Source:
+    """A shipped pack; raises `SpecError` naming the nearest right one."""
+    if name not in PACKS:
+        raise SpecError(
+            [
+                Problem(
+                    place=Place("rules.packs", 1, 1),
+                    message=f'there is no pack "{name}"{did_you_mean(name, PACKS)}',
+                    expected="one of " + ", ".join(PACKS),
+                )
+            ]
+        )
+    text = files("rules").joinpath("packs", f"{name}.yaml").read_text(encoding="utf-8")
+    return Source(f"packs/{name}.yaml", text)
+
+
+def warnings(rules: RuleSet, source: str) -> tuple[Problem, ...]:
+    """What people should know before running `rules` on a source (`user` or `user-all`)."""
+    return rules.warnings + tuple(
+        Problem(place=rule.place, message=message, is_warning=True)
+        for rule in rules.rules
+        for message in _blind_spots(rule, source)
+    )
+
+
+def _blind_spots(rule: Rule, source: str) -> Iterator[str]:
+    if source == "user" and rule.needs.groups:
+        yield (
+            f'rule "{rule.name}" is after something that happens in groups, and the source "user" shows '
+            "1-1 conversations only, as far as is known: set watch.source to user-all to see groups"
+        )
+    if source == "user-all" and rule.needs.calls:
+        yield (
+            f'rule "{rule.name}" needs call rows, and whether the source "user-all" shows any is not '
+            "documented: `cometwatch doctor` finds out for your app"
+        )
+
+
+# --- the grammar of a rule file ---------------------------------------------------------------------
+
+RULE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,62}"
+
+
+def _no_template(text: str) -> str | None:
+    return "this is plain text: only title and summary are templates" if "{{" in text else None
+
+
+def _template(kind: Kind, limit: int) -> Text:
+    facts = {**kind.sample, "rule": SAMPLE_RULE}
+
+    def check(text: str) -> str | None:
+        try:
+            Template(text, limit=limit, sample=facts)
+        except TemplateError as error:
+            return str(error)
+        return None
+
+    example = '"{{ message.type }} in {{ message.conversation_id }}"'
+    return Text(expected="a template in quotes", max_length=MAX_TEMPLATE, check=check, example=example)
+
+
+SAMPLE_RULE: Final = {"name": "big-attachment", "severity": "warning"}
+
+
+def _keys(kind: Kind) -> dict[str, Key]:
+    """The keys of a rule of this kind."""
+    return {
+        "name": Key(
+            Text(pattern=RULE_NAME, expected="lower-case letters, digits, - and _", example="big-attachment"),
+            "Unique name of the rule. It is part of every alert's id: after renaming, old findings are new.",
+            "name: big-attachment",
+        ),
+        "kind": Key(
+            Choice(words=tuple(KINDS)), f"What the rule does. Default: {DEFAULT_KIND}.", "kind: match"
+        ),
+        "when": Key(
+            kind.conditions,
+            "What must hold: all keys together; `all`, `any` and `not` nest.",
+            "when: {type: image}" if kind.is_when_required else "when: {caller: vip-*}",
+        ),
+        **kind.options,
+        "severity": Key(
+            Choice(words=tuple(str(severity) for severity in Severity)),
+            "For routing and for readers. Default: warning.",
+            "severity: critical",
+        ),
+        "enabled": Key(Flag(), "false: the rule is checked but not run. Default: true.", "enabled: false"),
+        "title": Key(
+            _template(kind, MAX_TITLE),
+            f"Template of the alert's title, cut at {MAX_TITLE} characters: values in double braces, filters "
+            f"and if. It can name: {', '.join(kind.sample)}, rule. Message text can't be named. "
+            f"Default: {kind.title}",
+        ),
+        "summary": Key(
+            _template(kind, MAX_SUMMARY),
+            f"Template of the alert's summary, cut at {MAX_SUMMARY} characters. Default: {kind.summary}",
+        ),
+        "labels": Key(
+            Words(max_length=200, expected="a mapping from label names to text", check=_no_template),
+            "Labels for routing, beside those of the watched user.",
+            "labels: {team: payments}",
+        ),
+        "annotations": Key(
+            Words(max_length=2_000, expected="a mapping from names to text", check=_no_template),
+            "Plain text for readers, such as runbook_url.",
+            "annotations: {runbook_url: https://wiki.example/missed-calls}",
+        ),
+    }
+
+
+def _shape(name: str, kind: Kind) -> Record:
+    elsewhere = {
+        option: f': it belongs to the kind "{other}", and this rule is of the kind "{name}"'
+        for other, its in KINDS.items()
+        for option in its.options
+    }
+    required = ("name", "when") if kind.is_when_required else ("name",)
+    return Record(name="a rule", keys=_keys(kind), required=required, elsewhere=elsewhere)
+
+
+SHAPES: Final[Mapping[str, Record]] = {name: _shape(name, kind) for name, kind in KINDS.items()}
+RULES: Final = Key(
+    Choice(words=()), "The rules of this file.", "rules: [{name: images, when: {type: image}}]"
+)
+FILE: Final = 'a mapping with the key "rules"'
+
+
+def _read_source(source: Source, report: Report, seen: dict[str, Place]) -> Iterator[Rule]:
+    root = parse(source, report)
+    if root is None:
+        if not report.problems:
+            start = Place(source.name, 1, 1)
+            report.problems.append(
+                Problem(place=start, message="the file is empty", expected=FILE, example=RULES.example)
+            )
+        return
+    lists = [child for _, _, child in entries(root, report, {"rules": RULES}, expected=FILE)]
+    if not lists and not report.failures:
+        report.refuse(root, '"rules" is missing', example=RULES.example)
+    for node in lists:
+        yield from _read_rules(node, report, seen)
+
+
+def _read_rules(node: yaml.Node, report: Report, seen: dict[str, Place]) -> Iterator[Rule]:
+    if not isinstance(node, yaml.SequenceNode) or len(node.value) > MAX_LIST:
+        report.refuse(
+            node,
+            f"found {shown(node)}",
+            expected=f"a list of at most {MAX_LIST} rules",
+            example=RULES.example,
+        )
+        return
+    for entry in node.value:
+        before = report.failures
+        _note_name(entry, report, seen)
+        kind = _kind_of(entry)
+        read = SHAPES[kind].read(entry, report)
+        if read is not None and report.failures == before:
+            rule = _build(read, kind, entry, report)
+            if rule is not None and read.get("enabled", True):
+                yield rule
+
+
+def _build(read: dict[str, Any], name: str, node: yaml.Node, report: Report) -> Rule | None:
+    kind = KINDS[name]
+    condition: Condition | None = read.get("when")
+    options = {key: read[key] for key in kind.options if key in read}
+    try:
+        logic = kind.build(condition, options)
+    except re2.error:
+        report.refuse(node, "its words and patterns are too many for one rule: split it")
+        return None
+    if frozenset() in logic.interest:
+        report.warn(
+            node, "no message can meet these conditions: their categories or types exclude each other"
+        )
+    facts = {**kind.sample, "rule": SAMPLE_RULE}
+    return Rule(
+        name=RuleName(read["name"]),
+        kind=name,
+        severity=Severity(read.get("severity", Severity.WARNING)),
+        labels=read.get("labels", {}),
+        annotations=read.get("annotations", {}),
+        title=Template(read.get("title", kind.title), limit=MAX_TITLE, sample=facts),
+        summary=Template(read.get("summary", kind.summary), limit=MAX_SUMMARY, sample=facts),
+        logic=logic,
+        fingerprint=digest(name, _canonical(condition), _canonical(options)),
+        place=report.place(node),
+        needs=kind.needs(condition),
+    )
+
+
+def _canonical(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _child(node: yaml.Node, name: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((child for key, child in pairs if key.value == name), None)
+
+
+def _kind_of(node: yaml.Node) -> str:
+    """The kind whose keys to read the rule by; an unknown kind is reported with the keys."""
+    child = _child(node, "kind")
+    return child.value if isinstance(child, yaml.ScalarNode) and child.value in KINDS else DEFAULT_KIND
+
+
+def _note_name(node: yaml.Node, report: Report, seen: dict[str, Place]) -> None:
+    """A name names one rule in all files."""
+    child = _child(node, "name")
+    if not isinstance(child, yaml.ScalarNode):
+        return
+    if child.value in seen:
+        report.refuse(child, f'there is a rule "{child.value}" already, at {seen[child.value]}')
+    seen.setdefault(child.value, report.place(child))
+
+
+def _link_problems(link: str | None) -> list[Problem]:
+    try:
+        if link is not None:
+            link_maker(link)
+    except TemplateError as error:
+        place = Place("alerts.link", 1, 1)
+        return [Problem(place=place, message=str(error), example="https://support.example/{conversation_id}")]
+    return []
+
+
+# --- the published schema ---------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a rule file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Cometwatch rules",
+        "description": "Which messages raise alerts, and what the alerts say.",
+        "type": "object",
+        "required": ["rules"],
+        "additionalProperties": False,
+        "properties": {
+            "rules": {
+                "description": RULES.description,
+                "type": "array",
+                "maxItems": MAX_LIST,
+                "items": {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in KINDS]},
+            }
+        },
+        "$defs": {name: _kind_schema(name) for name in KINDS}
+        | {shape.ref: shape.definition() for shape in (MESSAGE_CONDITIONS, CALL_CONDITIONS)},
+    }
+
+
+def _kind_schema(name: str) -> dict[str, Any]:
+    made = SHAPES[name].schema()
+    made["properties"]["kind"] = {"description": KINDS[name].description, "const": name}
+    if name != DEFAULT_KIND:
+        made["required"] = [*made["required"], "kind"]
+    return {"description": KINDS[name].description, **made}

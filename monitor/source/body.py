@@ -13,45 +13,51 @@ class Unreadable(ValueError):  # noqa: N818 - named by what is the matter
 
 
 class Body:
-    """Feed it the pieces from the wire, then take the body with `close`.
+    """Feed it the pieces from the wire until `is_lost`, then take the body with `close`.
 
-    At most `max_bytes` are held, packed or unpacked: a small gzip that would become gigabytes is refused when
-    the first byte too many comes out. Raises Unreadable.
+    At most `max_bytes` are held, packed or unpacked: a small gzip that would become gigabytes is lost when
+    the first byte too many comes out.
     """
 
     def __init__(self, *, encoding: str, max_bytes: int) -> None:
-        if encoding not in {"", "identity", "gzip", "x-gzip"}:
-            raise Unreadable(f"the body is packed as {encoding[:20]!r}, which we did not ask for")
         self._inflate = zlib.decompressobj(GZIP) if encoding.endswith("gzip") else None
         self._max = max_bytes
         self._wire = 0
         self._held = bytearray()
+        self._problem: str | None = None
+        if encoding not in {"", "identity", "gzip", "x-gzip"}:
+            self._problem = f"the body is packed as {encoding[:20]!r}, which we did not ask for"
+
+    @property
+    def is_lost(self) -> bool:
+        """Nothing that may still come can make it a body."""
+        return self._problem is not None
 
     def feed(self, piece: bytes) -> None:
-        self._wire += len(piece)
-        if self._wire > self._max:
-            raise self._too_large()
-        if self._inflate is None:
-            self._held += piece
+        if self.is_lost:
             return
+        self._wire += len(piece)
         try:
             self._unpack(piece)
         except zlib.error:
-            raise Unreadable("the body is broken gzip") from None
+            self._problem = "the body is broken gzip"
+        if max(self._wire, len(self._held)) > self._max:
+            self._problem = f"the body is larger than {self._max} bytes"
 
     def close(self) -> bytes:
-        if self._inflate is not None and not self._inflate.eof and self._wire:
-            raise Unreadable("the packed body ends in the middle")
+        """The whole body. Raises Unreadable."""
+        if self._inflate is not None and not self._inflate.eof and self._wire and not self.is_lost:
+            self._problem = "the packed body ends in the middle"
+        if self._problem is not None:
+            raise Unreadable(self._problem)
         return bytes(self._held)
 
     def _unpack(self, piece: bytes) -> None:
-        while piece and self._inflate is not None:
+        if self._inflate is None:
+            self._held += piece
+            return
+        while piece and len(self._held) <= self._max:
             if self._inflate.eof:  # gzip allows several members in a row
                 self._inflate = zlib.decompressobj(GZIP)
             self._held += self._inflate.decompress(piece, self._max - len(self._held) + 1)
-            if len(self._held) > self._max:
-                raise self._too_large()
             piece = self._inflate.unconsumed_tail or self._inflate.unused_data
-
-    def _too_large(self) -> Unreadable:
-        return Unreadable(f"the body is larger than {self._max} bytes")

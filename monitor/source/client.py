@@ -222,11 +222,15 @@ class Client:
 
     async def _body(self, response: httpx.Response, request: str) -> bytes:
         """The unpacked body. httpx would inflate a piece whole before we could count it."""
-        try:
-            encoding = response.headers.get("content-encoding", "").strip().lower()
-            body = Body(encoding=encoding, max_bytes=self._max_body)
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        body = Body(encoding=encoding, max_bytes=self._max_body)
+        # Not `break`: httpx nests generators, and only what is raised in the innermost one ends them all.
+        with trio.CancelScope() as rest:
             async for piece in response.aiter_raw():
                 body.feed(piece)
+                if body.is_lost:
+                    rest.cancel()
+        try:
             return body.close()
         except Unreadable as problem:
             text = f"{request}: HTTP {response.status_code}, {problem}; check what stands at {self._host}"

@@ -1,0 +1,86 @@
+"""The status page: one self-contained document, made from values."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from importlib.resources import files
+from typing import Final
+
+import jinja2
+
+from monitor.web.view import AlertView, StatusView, UserState, UserView, readiness, span
+
+SHOWN_USERS: Final = 200  # the worst ones; `/api/users` has all
+WORST_FIRST: Final = (
+    UserState.FAILING,
+    UserState.UNKNOWN,
+    UserState.CATCHING_UP,
+    UserState.STARTING,
+    UserState.CURRENT,
+)
+
+
+def _ago(then: datetime | None, now: datetime) -> str:
+    return "never" if then is None else f"{span(now - then)} ago" if then <= now else f"in {span(then - now)}"
+
+
+def _seconds(count: float | None) -> str:
+    return "–" if count is None else span(timedelta(seconds=count))
+
+
+def _exact(then: datetime) -> str:
+    return f"{then:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Page:
+    """The template, and the policy that lets exactly its own style and script run."""
+
+    def __init__(self) -> None:
+        folder = files("monitor.web")
+        self._style = (folder / "status.css").read_text("utf-8")
+        self._script = (folder / "status.js").read_text("utf-8")
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.filters.update(ago=_ago, seconds=_seconds, exact=_exact)
+        self._template = environment.from_string((folder / "status.html").read_text("utf-8"))
+
+    @property
+    def policy(self) -> str:
+        """The Content-Security-Policy that goes with the page."""
+        return (
+            f"default-src 'none'; style-src {_hash(self._style)}; script-src {_hash(self._script)}; "
+            "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+
+    def render(self, view: StatusView, alerts: Sequence[AlertView], *, trouble: str | None = None) -> str:
+        """The page at `view.now`. `trouble` says why the alerts could not be read."""
+        reasons = readiness(view, view.now)
+        users = sorted(view.users, key=_worst_first)
+        lags = [user.lag_s for user in view.users if user.lag_s is not None]
+        return self._template.render(
+            view=view,
+            now=view.now,
+            reasons=reasons,
+            users=users[:SHOWN_USERS],
+            hidden=max(0, len(users) - SHOWN_USERS),
+            not_current=sum(user.state is not UserState.CURRENT for user in users),
+            worst_lag=max(lags, default=None),
+            pending=sum(depth.pending for depth in view.receivers),
+            dead=sum(depth.dead for depth in view.receivers),
+            alerts=alerts,
+            trouble=trouble,
+            style=self._style,
+            script=self._script,
+        )
+
+
+def _worst_first(user: UserView) -> tuple[int, float, str]:
+    return WORST_FIRST.index(user.state), -(user.lag_s or 0), user.uid
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

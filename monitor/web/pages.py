@@ -1,0 +1,169 @@
+"""One port for people and machines: status page, its JSON, probes and metrics. Everything is read only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+import trio
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from monitor.errors import StoreError
+from monitor.store.values import Entry, EntryState
+from monitor.web.guard import Guard
+from monitor.web.page import Page
+from monitor.web.view import AlertView, EntryView, StatusView, readiness
+from rules.model import Alert, Status
+
+RECENT: Final = 20
+MOST: Final = 1000
+
+StatusProvider = Callable[[], StatusView]
+
+
+class Reads(Protocol):
+    """The part of the store that pages read. Blocking; safe from any thread; raises StoreError."""
+
+    def alerts(self, limit: int, status: Status | None = None) -> list[Alert]: ...
+
+    def entries(
+        self, *, receiver: str | None = None, state: EntryState | None = None, limit: int = 100
+    ) -> list[Entry]: ...
+
+
+RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs blocking work off the loop; tests give one that runs it in place."""
+
+
+class _QueryError(Exception):
+    """The question can't be answered as asked."""
+
+
+def build(
+    status: StatusProvider,
+    store: Reads,
+    registry: CollectorRegistry,
+    *,
+    run_sync: RunSync = trio.to_thread.run_sync,
+    hosts: Collection[str] = (),
+) -> Starlette:
+    """The web application. `status` must be quick: it is called on the loop; the store is read off it."""
+    pages = _Pages(status, store, registry, run_sync)
+    routes = [
+        Route("/", pages.page),
+        Route("/healthz", pages.healthz),
+        Route("/readyz", pages.readyz),
+        Route("/metrics", pages.metrics),
+        Route("/api/status", pages.api_status),
+        Route("/api/users", pages.api_users),
+        Route("/api/alerts", pages.api_alerts),
+        Route("/api/outbox", pages.api_outbox),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, names=hosts)])
+
+
+class _Pages:
+    def __init__(
+        self, status: StatusProvider, store: Reads, registry: CollectorRegistry, run_sync: RunSync
+    ) -> None:
+        self._status = status
+        self._store = store
+        self._registry = registry
+        self._run_sync = run_sync
+        self._page = Page()
+
+    async def page(self, _request: Request) -> Response:
+        alerts: Sequence[AlertView] = ()
+        trouble = None
+        try:
+            alerts = [AlertView.of(alert) for alert in await self._alerts(RECENT, None)]
+        except StoreError as error:
+            trouble = str(error)
+        text = self._page.render(self._status(), alerts, trouble=trouble)
+        return HTMLResponse(text, headers={"content-security-policy": self._page.policy})
+
+    async def healthz(self, _request: Request) -> Response:
+        """That this is answered is the proof: the loop turns."""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, _request: Request) -> Response:
+        view = self._status()
+        reasons = readiness(view, view.now)
+        return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        # Off the loop: ten thousand series take long enough to delay polls.
+        text: bytes = await self._run_sync(lambda: encode(self._registry))
+        return Response(text, headers={"content-type": content_type})
+
+    async def api_status(self, _request: Request) -> Response:
+        view = self._status()
+        reasons = readiness(view, view.now)
+        return _json({"ready": not reasons, "reasons": reasons, **_plain(view), "users": len(view.users)})
+
+    async def api_users(self, request: Request) -> Response:
+        uid = request.query_params.get("uid")
+        users = [user for user in self._status().users if uid in (None, user.uid)]
+        return _json({"users": users})
+
+    async def api_alerts(self, request: Request) -> Response:
+        try:
+            status = _one_of(Status, request, "status")
+            alerts = await self._alerts(_limit(request), status)
+        except (_QueryError, StoreError) as error:
+            return _failed(error)
+        return _json({"alerts": [AlertView.of(alert) for alert in alerts]})
+
+    async def api_outbox(self, request: Request) -> Response:
+        try:
+            state, limit = _one_of(EntryState, request, "state"), _limit(request)
+            receiver = request.query_params.get("receiver")
+            entries: list[Entry] = await self._run_sync(
+                lambda: self._store.entries(receiver=receiver, state=state, limit=limit)
+            )
+        except (_QueryError, StoreError) as error:
+            return _failed(error)
+        return _json({"depths": self._status().receivers, "entries": [EntryView.of(one) for one in entries]})
+
+    async def _alerts(self, limit: int, status: Status | None) -> list[Alert]:
+        alerts: list[Alert] = await self._run_sync(lambda: self._store.alerts(limit, status))
+        return alerts
+
+
+E = TypeVar("E", Status, EntryState)
+
+
+def _one_of(words: type[E], request: Request, name: str) -> E | None:
+    given = request.query_params.get(name)
+    try:
+        return None if given is None else words(given)
+    except ValueError:
+        raise _QueryError(f"{name} is one of {', '.join(words)}") from None
+
+
+def _limit(request: Request) -> int:
+    given = request.query_params.get("limit", "100")
+    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST):
+        raise _QueryError(f"limit is a number from 1 to {MOST}")
+    return int(given)
+
+
+def _plain(view: StatusView) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(view)
+    return plain
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value) + b"\n", status, media_type="application/json")
+
+
+def _failed(error: Exception) -> Response:
+    return _json({"error": str(error)}, 400 if isinstance(error, _QueryError) else 503)

@@ -250,8 +250,6 @@ def _count(raw: Rowlike) -> Count:
 
 # --- the slow road ---------------------------------------------------------------------------------------
 
-# Lenient about what is inside a value (NaN, control characters); it only has to find where each ends.
-_scan: Final = json.JSONDecoder(strict=False).raw_decode
 SPACE: Final = re.compile(r"[ \t\r\n]*")
 # A string, or a mark that nests. Possessive: no character is looked at twice.
 TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
@@ -279,7 +277,7 @@ def _members(text: str) -> Iterator[tuple[str, str]]:
     """Key and value, as written, of each member of the object in `text`. Raises ValueError."""
     position = _past(text, 0, "{")
     while not text.startswith("}", position):
-        key, position = _scan(text, position)
+        key, position = _lenient.raw_decode(text, position)
         position = _past(text, position, ":")
         end = _end(text, position)
         yield str(key), text[position:end]
@@ -317,7 +315,7 @@ def _solid(text: str, position: int) -> int:
 def _end(text: str, start: int) -> int:
     """Where the value that starts at `start` ends. Raises ValueError if it never does."""
     try:
-        return int(_scan(text, start)[1])
+        return int(_lenient.raw_decode(text, start)[1])
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand brackets
@@ -336,12 +334,16 @@ def _closing(text: str, start: int) -> int:
 
 def _mended(raw: bytes) -> Any:
     """The row, with `?` and U+FFFD for what no database takes: lone surrogates, broken UTF-8."""
-    row = json.loads(raw.decode("utf-8", "replace"), parse_constant=_nothing)
-    return json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"), parse_constant=_nothing)
+    row = _lenient.decode(raw.decode("utf-8", "replace"))
+    return _lenient.decode(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode())
 
 
 def _nothing(_: str) -> None:
     """NaN and Infinity are no JSON."""
+
+
+# Takes NaN and control characters; a row is not lost for them.
+_lenient: Final = json.JSONDecoder(strict=False, parse_constant=_nothing)
 
 
 def _unreadable(raw: bytes) -> Rejected:

@@ -77,9 +77,10 @@ class Gate:
             return 0.0
         return math.inf if self._probing else max(0.0, self._closed_until - now)
 
-    def take(self) -> None:
-        """A request starts; behind a closed gate it is the probe."""
+    def take(self) -> bool:
+        """A request starts. True if it is the probe: only its end may open the gate."""
         self._probing = self._closed_until is not None
+        return self._probing
 
     def close(self, *, now: float, seconds: float, reason: str) -> None:
         """Hold everybody back. A later end never gets earlier by a second refusal of the same burst."""
@@ -88,7 +89,7 @@ class Gate:
         self.reason = reason
 
     def open(self) -> None:
-        """A request was answered: the quota and the key are good again."""
+        """The probe was answered: the quota and the key are good again."""
         self._closed_until = None
         self._probing = False
         self.reason = None

@@ -1,0 +1,408 @@
+"""The composition root: builds every part in reading order, and nests their lifetimes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any, Final, Literal, TextIO
+
+import httpx
+import structlog
+import trio
+from prometheus_client import CollectorRegistry
+
+from monitor import notices
+from monitor.clock import Clock
+from monitor.configuration import Configuration
+from monitor.delivery.fleet import Fleet, Post
+from monitor.delivery.outbox import Deliverer
+from monitor.delivery.policy import decide
+from monitor.delivery.sinks import SINKS, Sink
+from monitor.delivery.values import Receiver, TextPolicy
+from monitor.errors import ConfigError, StoreError
+from monitor.health import Health
+from monitor.intake import Intake
+from monitor.metrics import Metrics
+from monitor.schedule.budget import Budget
+from monitor.schedule.turns import EvenIntervals, Turns
+from monitor.settings.model import Receiver as ReceiverSettings
+from monitor.settings.model import Settings
+from monitor.source.client import Client, Endpoint, base_url
+from monitor.store.store import Store, Tx
+from monitor.store.values import Commit, UserRow
+from monitor.store.writer import RunSync, Writer
+from monitor.timers import Timers
+from rules.model import Alert, Status, UserId
+
+log = structlog.get_logger(__name__)
+
+BEGINNING: Final = datetime.fromtimestamp(0, UTC)
+LOOK_S: Final = 2.0  # how often commands' changes, our own sight and the gauges are looked at
+PRUNE_S: Final = 3600.0
+# What a running process can't exchange without losing its place: it says so and goes on as before.
+FIXED: Final = ("api", "poll", "store", "server", "log")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Everything that is not ours: time, chance, threads, wires. Tests bring their own."""
+
+    http: httpx.AsyncClient  #: to CometChat
+    sinks: httpx.AsyncClient  #: to receivers; apart, so that neither waits for the other's connections
+    stream: TextIO  #: of console receivers
+    clock: Clock = field(default_factory=Clock)
+    random: Random = field(default_factory=Random)
+    run_sync: RunSync = trio.to_thread.run_sync
+    at: Callable[[str], None] = lambda _: None  #: named moments, at which crash tests strike
+
+
+class App:
+    """One monitor. Build it on an open store, then `run` it."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        store: Store,
+        outside: Outside,
+        registry: CollectorRegistry,
+        read: Callable[[], Configuration] | None = None,
+    ) -> None:
+        """`read` gives the configuration anew for a reload; without it there are no reloads."""
+        self.configuration = configuration
+        self.store = store
+        self.metrics = Metrics(registry)
+        self.health = Health(started_at=outside.clock.wall())
+        self._outside = outside
+        self._read = read
+        self.writer = Writer(store, run_sync=outside.run_sync, at=outside.at, observe=self._observe_commit)
+        self.fleet = Fleet()
+        self.intake = self._make_intake(configuration.settings)
+        self._blind: Alert | None = None
+        self._version = -1
+
+    # --- building ----------------------------------------------------------------------------------------
+
+    def _make_intake(self, settings: Settings) -> Intake:
+        api, poll, outside = settings.api, settings.poll, self._outside
+        policy = EvenIntervals(
+            min_interval=poll.min_interval.total_seconds(), per_minute=api.requests_per_minute
+        )
+        return Intake(
+            client=make_client(settings, http=outside.http, clock=outside.clock),
+            writer=self.writer,
+            orders=self.configuration.orders,
+            endpoint=Endpoint(settings.watch.source),
+            turns=Turns(policy=policy, random=outside.random),
+            budget=Budget(per_minute=api.requests_per_minute, now=outside.clock.monotonic()),
+            timers=Timers(self.store.timers()),
+            health=self.health,
+            metrics=self.metrics,
+            clock=outside.clock,
+            random=outside.random,
+            page_size=poll.page_size,
+            settle=poll.settle,
+            nudge=self.fleet.nudge,
+            at=outside.at,
+            pollers=poll.concurrency,
+        )
+
+    def _posts(self, settings: Settings) -> dict[str, Post]:
+        return {
+            receiver.name: Post(receiver, partial(self._hire, receiver, settings.api.app))
+            for receiver in settings.receivers
+        }
+
+    def _hire(self, receiver: ReceiverSettings, app: str) -> Deliverer:
+        return Deliverer(
+            receiver=receiver_of(receiver),
+            sink=make_sink(receiver, app=app, outside=self._outside),
+            writer=self.writer,
+            clock=self._outside.clock,
+            random=self._outside.random,
+            at=self._outside.at,
+            observer=self,
+        )
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        stop: trio.Event,
+        *,
+        serve: Callable[..., Awaitable[Any]] | None = None,
+        reload: trio.MemoryReceiveChannel[str] | None = None,
+        task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Watch until `stop`; then end the intake, let deliveries finish until their deadline, and leave.
+
+        `serve` is started with `nursery.start` around everything else and tells the pages' address, which is
+        passed on as started value. Cancelled instead of stopped, nothing is lost: what was in flight is done
+        again at the next start. Raises StoreError if the store fails at the start, and whatever is a bug.
+        """
+        settings = self.configuration.settings
+        async with trio.open_nursery() as outermost:
+            await outermost.start(self.writer.run)
+            url = await outermost.start(serve) if serve else None
+            async with trio.open_nursery() as delivery:
+                await delivery.start(self.fleet.run)
+                async with trio.open_nursery() as intake:
+                    await self._begin()
+                    intake.start_soon(self.intake.run, name="intake")
+                    intake.start_soon(self._look_after, name="look after")
+                    intake.start_soon(self._prune, name="prune")
+                    if reload is not None:
+                        intake.start_soon(self._reload_when_told, reload, name="reload")
+                    task_status.started(url)
+                    await stop.wait()
+                    intake.cancel_scope.cancel()
+                with trio.move_on_after(settings.drain_timeout.total_seconds()) as drain:
+                    await self.fleet.finish()
+                log.info("delivery.drained", in_time=not drain.cancelled_caught)
+                delivery.cancel_scope.cancel()
+            outermost.cancel_scope.cancel()
+
+    async def _begin(self) -> None:
+        """Bring the store in line with the configuration, and take up the work where it was left."""
+        settings = self.configuration.settings
+        if self.store.opened_empty:
+            log.warning("store.empty", watching_since=self.store.watching_since.isoformat())
+        self.metrics.budget_requests_per_minute.set(settings.api.requests_per_minute)
+        firing = await self._outside.run_sync(self.store.alerts, 1000, Status.FIRING)
+        self._blind = next((alert for alert in firing if alert.rule == notices.BLIND), None)
+        self.intake.mutes = await self._outside.run_sync(self.store.mutes, self._outside.clock.wall())
+        await self._adopt(self.configuration)
+        self.fleet.employ(self._posts(settings))
+
+    async def _adopt(self, configuration: Configuration) -> None:
+        """Make a configuration the one in force: in one transaction, then in memory at once."""
+        settings, orders = configuration.settings, configuration.orders
+        start_at = start_of(settings.watch.start, now=self._outside.clock.wall())
+        followed = set(self.intake.stored_cursors())
+
+        def work(tx: Tx) -> tuple[list[UserRow], frozenset[UserId]]:
+            closed = tx.adopt_rules(orders.rules.fingerprints)
+            if closed:
+                log.info("rules.closed", rules=list(closed))
+            for uid in {uid for timer in tx.timers() for uid in timer.lists} - set(orders.watch):
+                tx.close_user(uid, "no longer watched")
+            known = {uid for uid in orders.watch if uid not in followed and tx.user(uid)}
+            rows = tx.add_users([uid for uid in orders.watch if uid not in followed], start_at)
+            return rows, frozenset(
+                row.uid for row in rows if row.uid not in known and settings.watch.start == "now"
+            )
+
+        rows, new = await self.writer.submit(work)
+        timers = await self._outside.run_sync(self.store.timers)
+        self.configuration = configuration
+        self.intake.orders = orders
+        self.intake.timers.reset(timers)
+        self.intake.unfollow(followed - set(orders.watch))
+        self.intake.follow(rows, new=new)
+        self.metrics.expect(
+            rules=[*orders.rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
+        )
+        self.metrics.config_last_reload_successful.set(1)
+        self.metrics.config_last_reload_success_timestamp_seconds.set(self._outside.clock.wall().timestamp())
+
+    # --- reloading ---------------------------------------------------------------------------------------
+
+    async def _reload_when_told(self, told: trio.MemoryReceiveChannel[str]) -> None:
+        async for reason in told:
+            await self.reload(reason)
+
+    async def reload(self, reason: str) -> bool:
+        """Read the configuration again and adopt it whole, or keep the last good one and say why."""
+        assert self._read is not None, "an app without `read` is not told to reload"
+        try:
+            configuration = await self._outside.run_sync(self._read)
+            self._check_fixed(configuration.settings)
+            if _same(configuration, self.configuration):
+                return True
+            await self._adopt(configuration)
+        except (ConfigError, StoreError) as error:
+            self.metrics.config_last_reload_successful.set(0)
+            log.error("config.reload_failed", reason=reason, error=str(error), kept="the last good one")
+            return False
+        self.fleet.employ(self._posts(configuration.settings))
+        log.info("config.reloaded", reason=reason, rules=len(configuration.rules.rules))
+        return True
+
+    def _check_fixed(self, new: Settings) -> None:
+        old = self.configuration.settings
+        changed = [key for key in FIXED if getattr(new, key) != getattr(old, key)]
+        if new.watch.source != old.watch.source:
+            changed.append("watch.source")
+        if changed:
+            raise ConfigError(f"{', '.join(changed)} changed: these take effect only after a restart")
+
+    # --- looking after the rest --------------------------------------------------------------------------
+
+    async def _look_after(self) -> None:
+        while True:
+            try:
+                await self._notice_commands()
+                await self._notice_blindness()
+                await self._show()
+            except StoreError as error:
+                # The next look tries again; readiness and the log say that the store is in trouble.
+                self.health.store_error = str(error)
+                log.error("store.failed", error=str(error))
+            await trio.sleep(LOOK_S)
+
+    async def _notice_commands(self) -> None:
+        """Take over what a command changed in the store: mutes, cursors, redriven or dropped entries."""
+        run_sync, store = self._outside.run_sync, self.store
+        version = await run_sync(store.version)
+        now = self._outside.clock.wall()
+        if version == self._version:
+            self.intake.mutes = tuple(mute for mute in self.intake.mutes if mute.until > now)
+            return
+        first_look, self._version = self._version < 0, version
+        self.intake.mutes = await run_sync(store.mutes, now)
+        if not first_look:
+            cursors = self.intake.stored_cursors()
+            rows = [
+                row for row in await run_sync(store.users) if row.cursor != cursors.get(row.uid, row.cursor)
+            ]
+            self.intake.follow(rows)
+        self.fleet.nudge()
+
+    async def _notice_blindness(self) -> None:
+        """Tell receivers that we can't see, and when we can again."""
+        now = self._outside.clock.wall()
+        since = self.health.blind_since(now, after=self.configuration.settings.blind_after)
+        if since and self._blind is None:
+            app = self.configuration.settings.api.app
+            self._blind = notices.blind(app=app, since=since, error=self.health.last_error or "", now=now)
+            await self._tell(self._blind)
+        elif self._blind and self.health.failing_since is None and self.health.last_success_at:
+            await self._tell(notices.sees_again(self._blind, now=now))
+            self._blind = None
+
+    async def _tell(self, alert: Alert) -> None:
+        orders, mutes = self.configuration.orders, self.intake.mutes
+        findings = decide(
+            [alert],
+            routes=orders.routes,
+            watch=orders.watch,
+            mutes=mutes,
+            now=alert.event_at,
+            max_age=orders.max_age,
+        )
+        committed = await self.writer.submit(lambda tx: tx.commit(Commit(findings=findings)))
+        self.fleet.nudge()
+        log.log(
+            40 if alert.status is Status.FIRING else 20,
+            f"source.{'blind' if alert.status is Status.FIRING else 'sees_again'}",
+            title=alert.title,
+            new=bool(committed.fresh),
+        )
+
+    async def _prune(self) -> None:
+        while True:
+            await trio.sleep(PRUNE_S)
+            keep = self.configuration.settings.retention
+            prune = partial(Tx.prune, now=self._outside.clock.wall(), keep=keep)
+            try:
+                removed = await self.writer.submit(prune)
+            except StoreError as error:
+                log.error("store.prune_failed", error=str(error))
+            else:
+                log.info("store.pruned", rows=removed)
+
+    async def _show(self) -> None:
+        """Bring the gauges up to date."""
+        metrics, now = self.metrics, self._outside.clock.wall()
+        for depth in await self._outside.run_sync(self.store.depths):
+            if depth.receiver not in {r.name for r in self.configuration.settings.receivers}:
+                continue
+            age = (now - depth.oldest_at).total_seconds() if depth.oldest_at else 0.0
+            metrics.outbox_pending.labels(depth.receiver).set(depth.pending)
+            metrics.outbox_dead.labels(depth.receiver).set(depth.dead)
+            metrics.outbox_oldest_age_seconds.labels(depth.receiver).set(max(0.0, age))
+        sights = self.health.sights.values()
+        metrics.users.labels("unknown").set(sum(sight.unknown for sight in sights))
+        metrics.users.labels("failing").set(sum(bool(s.failures) and not s.unknown for s in sights))
+        metrics.users.labels("watched").set(len(self.configuration.settings.watch.users))
+        lags = [(now - sight.watermark).total_seconds() for sight in sights if sight.watermark]
+        metrics.watermark_lag_seconds.set(max(lags, default=0.0))
+        metrics.timers_pending.set(len(self.intake.timers))
+        metrics.source_paused_until_timestamp_seconds.set(self._paused_until(now))
+        blind = self.health.failing_since
+        metrics.source_blind_seconds.set((now - blind).total_seconds() if blind else 0.0)
+        if self.health.last_success_at:
+            metrics.last_poll_success_timestamp_seconds.set(self.health.last_success_at.timestamp())
+
+    def _paused_until(self, now: datetime) -> float:
+        until = self.intake.gate.closed_until
+        return now.timestamp() + until - self._outside.clock.monotonic() if until is not None else 0.0
+
+    # --- what parts tell ---------------------------------------------------------------------------------
+
+    def on_delivered(self, receiver: str, delay_s: float) -> None:
+        self.metrics.delivery_delay_seconds.labels(receiver).observe(delay_s)
+
+    def on_outcome(self, receiver: str, outcome: str) -> None:
+        self.metrics.deliveries_total.labels(receiver, outcome).inc()
+
+    def _observe_commit(self, group: int, seconds: float) -> None:
+        self.metrics.commit_group_size.observe(group)
+        self.metrics.commit_seconds.observe(seconds)
+        self.metrics.last_commit_timestamp_seconds.set(self._outside.clock.wall().timestamp())
+
+
+def start_of(start: datetime | Literal["now", "beginning"], *, now: datetime) -> datetime:
+    """The instant from which a new user's messages count."""
+    if isinstance(start, datetime):
+        return start
+    return now if start == "now" else BEGINNING
+
+
+def make_client(settings: Settings, *, http: httpx.AsyncClient, clock: Clock) -> Client:
+    """The API client that the settings describe."""
+    api = settings.api
+    return Client(
+        base_url=api.base_url or base_url(api.app_id or "", api.region or ""),
+        api_key=api.key,
+        http=http,
+        clock=clock,
+        timeout_s=api.timeout.total_seconds(),
+        max_body=api.max_body,
+    )
+
+
+def receiver_of(receiver: ReceiverSettings) -> Receiver:
+    """A receiver in the words of delivery."""
+    return Receiver(
+        name=receiver.name,
+        text=TextPolicy(receiver.text),
+        links=receiver.links,
+        rate_per_s=receiver.rate_per_s,
+        timeout_s=receiver.timeout.total_seconds(),
+        summary_over=receiver.summary_over,
+    )
+
+
+def make_sink(receiver: ReceiverSettings, *, app: str, outside: Outside) -> Sink:
+    """The sink that speaks the receiver's protocol."""
+    make = SINKS[receiver.sink]
+    if slack := receiver.slack:
+        return make(url=slack.address, http=outside.sinks, clock=outside.clock)
+    if webhook := receiver.webhook:
+        return make(
+            app=app,
+            url=webhook.address,
+            secrets=webhook.signing_secrets,
+            headers=lambda: {name: value.get_secret_value() for name, value in webhook.headers.items()},
+            http=outside.sinks,
+            clock=outside.clock,
+        )
+    return make(stream=outside.stream, clock=outside.clock)
+
+
+def _same(one: Configuration, other: Configuration) -> bool:
+    return one.settings == other.settings and one.rules.fingerprints == other.rules.fingerprints

@@ -1,0 +1,75 @@
+"""From messages and ticks to a commit: step, then route. Intake, timers and replay all take this road."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from msgspec.structs import replace
+from rules.engine import RuleSet, step, wanted
+
+from monitor.delivery.policy import RouteSpec, decide
+from monitor.store.values import Commit, Committed, Mute
+from rules.model import Message, Outcome, State, StateKey, Tick, WatchSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What is watched and what is made of it. A reload swaps it whole."""
+
+    rules: RuleSet
+    watch: WatchSet
+    routes: tuple[RouteSpec, ...]
+    max_age: timedelta  #: findings older than this when found are told as old news
+
+
+class Memory(Protocol):
+    """What a step reads and writes: a transaction of the store, or a replay's dictionary."""
+
+    def states(self, keys: frozenset[StateKey], /) -> Mapping[StateKey, State]: ...
+
+    def commit(self, commit: Commit, /) -> Committed:
+        """Apply all of `commit` or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A step that is part of the transaction: durable when the transaction is."""
+
+    outcome: Outcome
+    committed: Committed
+
+
+def evaluate(
+    memory: Memory,
+    orders: Orders,
+    *,
+    messages: Sequence[Message] = (),
+    ticks: Sequence[Tick] = (),
+    mutes: Sequence[Mute] = (),
+    now: datetime,
+    commit: Commit,
+) -> Evaluated:
+    """Run the rules over `messages` and `ticks`, and commit what they found together with `commit`.
+
+    A tick is spent by it: its timer is cancelled unless the step starts it anew. Raises what
+    `memory.commit` raises; then nothing was changed.
+    """
+    states = memory.states(wanted(orders.rules, messages, ticks))
+    outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
+    findings = decide(
+        outcome.alerts, routes=orders.routes, watch=orders.watch, mutes=mutes, now=now, max_age=orders.max_age
+    )
+    restarted = {timer.key for timer in outcome.timers}
+    spent = {tick.key for tick in ticks} - restarted
+    outcome = replace(outcome, cancelled=tuple(sorted({*outcome.cancelled, *spent})))
+    whole = replace(
+        commit,
+        states=outcome.states,
+        timers=outcome.timers,
+        cancelled=outcome.cancelled,
+        findings=findings,
+    )
+    return Evaluated(outcome, memory.commit(whole))

@@ -1,0 +1,83 @@
+"""Whether the work is progressing: what the last polls and commits said, and when we went blind.
+
+Written by the intake, read by the web pages, the readiness probe and the notices. Pure: callers pass `now`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rules.model import UserId
+
+
+@dataclass(slots=True)
+class Sight:
+    """What the last polls of one user told."""
+
+    last_poll_at: datetime | None = None  #: the last answered one
+    watermark: datetime | None = None
+    last_error: str | None = None  #: of the last poll; None when it was answered
+    failures: int = 0  #: in a row
+    unknown: bool = False  #: CometChat does not know the user (deleted, deactivated, a typo)
+
+
+@dataclass(slots=True)
+class Health:
+    """One process's view of itself."""
+
+    started_at: datetime
+    sights: dict[UserId, Sight] = field(default_factory=dict)
+    last_success_at: datetime | None = None
+    failing_since: datetime | None = None  #: the first failure after the last answer
+    last_error: str | None = None
+    store_error: str | None = None
+    last_commit_at: datetime | None = None
+
+    def sight(self, uid: UserId) -> Sight:
+        return self.sights.setdefault(uid, Sight())
+
+    def answered(self, uid: UserId, *, now: datetime) -> None:
+        """CometChat answered a poll of `uid`."""
+        sight = self.sight(uid)
+        sight.last_poll_at, sight.last_error, sight.failures, sight.unknown = now, None, 0, False
+        self._sees(now)
+
+    def unknown_user(self, uid: UserId, *, error: str, now: datetime) -> None:
+        """CometChat answered that it does not know `uid`: trouble of this user, not of our sight."""
+        sight = self.sight(uid)
+        sight.last_error, sight.unknown = error, True
+        sight.failures += 1
+        self._sees(now)
+
+    def failed(self, uid: UserId, *, error: str, now: datetime) -> int:
+        """A poll of `uid` got no usable answer. Returns how many in a row."""
+        sight = self.sight(uid)
+        sight.last_error = error
+        sight.failures += 1
+        self.last_error = error
+        if self.failing_since is None:
+            self.failing_since = now
+        return sight.failures
+
+    def store_failed(self, uid: UserId, *, error: str) -> int:
+        """What was read of `uid` could not be made durable. Returns how many failures in a row."""
+        self.store_error = error
+        sight = self.sight(uid)
+        sight.last_error = f"store: {error}"
+        sight.failures += 1
+        return sight.failures
+
+    def blind_since(self, now: datetime, *, after: timedelta) -> datetime | None:
+        """Since when nothing could be read, if that is longer ago than `after`."""
+        if self.failing_since is None or now - self.failing_since < after:
+            return None
+        return self.last_success_at or self.started_at
+
+    def committed(self, now: datetime) -> None:
+        self.last_commit_at = now
+        self.store_error = None
+
+    def _sees(self, now: datetime) -> None:
+        self.last_success_at = now
+        self.failing_since = self.last_error = None

@@ -131,20 +131,19 @@ class Deliverer:
 
     async def _claim(self) -> tuple[Notification | None, datetime | None]:
         """The next notification, or when the next one is due."""
+        receiver, now = self._receiver, self._clock.wall()
+        choose = partial(
+            bundle,
+            people=self._sink.people,
+            summary_over=receiver.summary_over,
+            batch=receiver.batch,
+            gather=receiver.gather,
+            now=now,
+        )
 
         def claim(tx: Tx) -> tuple[Notification | None, datetime | None]:
-            now = self._clock.wall()
-            choose = partial(
-                bundle,
-                people=self._sink.people,
-                summary_over=self._receiver.summary_over,
-                batch=self._receiver.batch,
-                gather=self._receiver.gather,
-                now=now,
-            )
-            name = self._receiver.name
-            notification = tx.claim(name, now=now, lease=self._lease, choose=choose)
-            return notification, None if notification else tx.next_due(name)
+            notification = tx.claim(receiver.name, now=now, lease=self._lease, choose=choose)
+            return notification, None if notification else tx.next_due(receiver.name)
 
         try:
             return await self._writer.submit(claim)
@@ -241,7 +240,7 @@ async def attempt(sink: Sink, receiver: Receiver, notification: Notification) ->
         # The exception's text is not logged: it may quote the alert.
         bug = type(exc).__name__
         facts = {"receiver": receiver.name, "error": bug, "where": _place(exc), **_facts(notification)}
-        log.error("delivery.bug", **facts)  # noqa: TRY400  (a traceback prints the exception's text)
+        log.error("delivery.bug", **facts)
         return RetryAfter(reason=f"bug: {bug}")
 
 

@@ -18,10 +18,9 @@ from monitor.store.values import Kind, Notification
 from rules.model import Alert, Message
 
 # Slack's limits: https://docs.slack.dev/reference/block-kit/blocks. Besides them, a message of more than
-# about 13,200 characters is refused (`msg_blocks_too_long`); the parts below sum to less than 12,000.
+# about 13,200 characters is refused (`msg_blocks_too_long`); the parts below, with the ten fields that an
+# alert can have at most, sum to less than 12,000.
 HEADER: Final = 150
-FIELDS: Final = 10
-SECTION: Final = 3000
 _SUMMARY: Final = 1000
 _QUOTE: Final = 2500
 _FIELD: Final = 350
@@ -106,13 +105,13 @@ def _alert_blocks(notification: Notification, alert: Alert, now: datetime) -> It
     yield {"type": "header", "text": _literal(title, HEADER)}
     if alert.summary and alert.summary != alert.title:
         yield _section(_literal(alert.summary, _SUMMARY))
-    fields = [_marked(field) for field in _fields(alert, now)]
-    yield {"type": "section", "fields": fields[:FIELDS]}
+    yield {"type": "section", "fields": [_marked(field) for field in _fields(alert, now)]}
     message = words.newest(alert)
     text = words.quoted(message, words.names(alert)) if message else None
     if text:
         yield _section(_literal(f"“{text}”", _QUOTE))
-    yield _context(f"alert {alert.id} · notification {notification.id} · {_labels(alert)}")
+    ids = f"alert {alert.id} · notification {notification.id}"
+    yield _context(f"rule {words.plain(alert.rule, 100)} · {ids} · {_labels(alert)}")
 
 
 def _count_blocks(notification: Notification) -> Iterator[dict[str, Any]]:
@@ -136,19 +135,17 @@ def _labels(alert: Alert) -> str:
 
 
 def _fields(alert: Alert, now: datetime) -> Iterator[str]:
-    known = words.names(alert)
     yield f"*When:* {_moment(alert.event_at)}, {words.age(alert.event_at, now)}"
-    yield _field("Rule", alert.rule)
-    if alert.watched_users:
-        yield _field("Watched", words.people(alert.watched_users, known))
-    if alert.resolution:
-        yield _field("Why over", alert.resolution)
-    if alert.conversation_id:
-        yield f"*Conversation:* {_linked(alert.conversation_id, words.link(alert))}"
-    yield from (f"*Runbook:* {_linked('open', url)}" for url in _runbook(alert))
     message = words.newest(alert)
     if message:
         yield from _message_fields(message, alert)
+    if alert.watched_users:
+        yield _field("Watched", words.people(alert.watched_users, words.names(alert)))
+    if alert.conversation_id:
+        yield f"*Conversation:* {_linked(alert.conversation_id, words.link(alert))}"
+    yield from (f"*Runbook:* {_linked('open', url)}" for url in _runbook(alert))
+    if alert.resolution:
+        yield _field("Why over", alert.resolution)
 
 
 def _message_fields(message: Message, alert: Alert) -> Iterator[str]:

@@ -150,17 +150,25 @@ class Field(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
 
     def compile(self) -> Test:
         get = FIELDS[self.name]
-        if self.name in IDS:
-            wanted = globs([value.lower() for value in self.values])
-            return lambda message, _watch: (found := get(message)) is not None and wanted(found.lower())
-        if any(map(is_glob, self.values)):
-            wanted = globs(self.values)
+        folds = self.name in IDS
+        values = [value.lower() if folds else value for value in self.values]
+        if any(map(is_glob, values)):
+            wanted = globs(values)
+            if folds:
+                return lambda message, _watch: (found := get(message)) is not None and wanted(found.lower())
             return lambda message, _watch: (found := get(message)) is not None and wanted(found)
-        exact = frozenset(self.values)
+        exact = frozenset(values)
+        if folds:
+            return lambda message, _watch: (get(message) or "").lower() in exact
         return lambda message, _watch: get(message) in exact
 
+    @property
+    def is_interest(self) -> bool:
+        """Whether `interest` says all that the condition says."""
+        return self.name in ("category", "type") and not any(map(is_glob, self.values))
+
     def interest(self) -> Interest:
-        if any(map(is_glob, self.values)):
+        if any(map(is_glob, self.values)) and self.name in ("category", "type"):
             return ANYTHING
         match self.name:
             case "category":
@@ -337,8 +345,10 @@ class TextMatch(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
         yield from self.patterns
 
 
-def _alternatives(literals: Sequence[str]) -> str:
-    return "|".join(re2.escape(unicodedata.normalize("NFC", literal)) for literal in literals)
+def _alternatives(phrases: Sequence[str]) -> str:
+    r"""The phrases as one expression; a space in them stands for any white space."""
+    composed = (unicodedata.normalize("NFC", phrase) for phrase in phrases)
+    return "|".join(r"[\s\pZ]+".join(map(re2.escape, phrase.split())) for phrase in composed)
 
 
 def searched(text: str) -> bytes:
@@ -530,6 +540,13 @@ def bracketed(part: Condition, *loose: type[Condition]) -> str:
     return f"({said})" if joins else said
 
 
+def beyond_interest(condition: Condition) -> Condition:
+    """What is left to ask of a message that lies in the condition's interest: the index asked the rest."""
+    parts = condition.conditions if isinstance(condition, AllOf) else (condition,)
+    left = tuple(part for part in parts if not (isinstance(part, Field) and part.is_interest))
+    return left[0] if len(left) == 1 else AllOf(conditions=left)
+
+
 def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
     return a if b is None else b if a is None else a & b
 
@@ -565,8 +582,12 @@ def every(tests: Sequence[Test]) -> Test:
             return lambda message, watch: (
                 one(message, watch) and two(message, watch) and three(message, watch)
             )
-        case _:
-            return lambda message, watch: all(test(message, watch) for test in tests)
+        case [one, two, three, *others]:
+            rest = every(others)
+            return lambda message, watch: (
+                one(message, watch) and two(message, watch) and three(message, watch) and rest(message, watch)
+            )
+    raise AssertionError("a sequence has no other form")
 
 
 def either(tests: Sequence[Test]) -> Test:

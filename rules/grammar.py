@@ -141,6 +141,8 @@ def shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return "a list"
     text = " ".join(str(node.value).split())
+    if not text:
+        return "nothing"
     return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"'
 
 

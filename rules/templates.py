@@ -64,8 +64,10 @@ MARKS_IN_A_ROW: Final = 4  # enough for any living script; more only smears over
 
 def plain(text: str, limit: int) -> str:
     """One line of visible text, at most `limit` characters: nothing that hides or reorders the rest."""
-    kept = "".join(_visible(text[: 8 * limit]))
-    line = " ".join(kept.split())
+    text = text[: 8 * limit]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_visible(text))
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

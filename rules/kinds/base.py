@@ -49,7 +49,7 @@ class Single(Protocol):
 
     @property
     def test(self) -> Test:
-        """Whether the message is a finding. Called for every message: it must be fast."""
+        """Whether a message of `interest` is a finding. Called for each of them: it must be fast."""
         ...
 
     def found(self, message: Message, watch: WatchSet) -> Found | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rules.conditions import Condition, Field, Interest, Mentions, Test
+from rules.conditions import Condition, Field, Interest, Mentions, Test, beyond_interest
 from rules.kinds.base import Found, Kind, Needs, evidence
 from rules.model import Attachment, Message, MessageId, Party, UserId, WatchSet, watched
 from rules.templates import message_facts
@@ -19,7 +19,7 @@ class Match:
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
         self.interest: Interest = condition.interest()
-        self.test: Test = condition.compile()
+        self.test: Test = beyond_interest(condition).compile()
         self._is_about_mentions = any(isinstance(part, Mentions) for part in condition.parts())
 
     def found(self, message: Message, watch: WatchSet) -> Found | None:

@@ -17,3 +17,11 @@ class ConfigError(CometwatchError):
 
 class StoreError(CometwatchError):
     """The store can't be used as it is; nothing was changed and nothing is forgotten."""
+
+
+class Conflict(CometwatchError):  # noqa: N818 - it is an answer, not a fault
+    """The cursor or a rule state moved since it was read: read it again, redo the step. Nothing was written."""
+
+
+class NotStored(CometwatchError):  # noqa: N818
+    """The store knows no such user, entry, notification or mute: look up the name and ask again."""

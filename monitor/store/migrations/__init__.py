@@ -1,0 +1,8 @@
+"""How the tables came to be what they are, step by step."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REVISIONS: Final = ("v0001",)
+"""Every step this code knows, oldest first: all that a start reads. Alembic is loaded to take a step."""

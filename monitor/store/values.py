@@ -62,6 +62,7 @@ class Reject(Value, frozen=True, kw_only=True):
     reason: str
     structure: str  #: JSON of the row with every string replaced by its type and length
     at: datetime
+    id: int | None = None  #: given by the store, for `rejects show`
 
 
 class EntryState(StrEnum):
@@ -164,6 +165,14 @@ class Kind(StrEnum):
     ALERTS = "alerts"  #: one alert, or a batch of them for a machine
     SUMMARY = "summary"  #: more waited than a person can read: counts, and the command that lists them
     DIGEST = "digest"  #: old news: found long after it happened
+
+
+class Bundle(Value, frozen=True, kw_only=True):
+    """What the bundling policy wants sent next: some of the entries it was offered, as one notification."""
+
+    kind: Kind
+    status: Status
+    entries: tuple[EntryId, ...]
 
 
 class Notification(Value, frozen=True, kw_only=True):

@@ -1,0 +1,172 @@
+"""What the status page, the metrics and the commands read. Each read has a connection of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, case, func, select
+
+from rules.model import Alert, AlertId, RuleName, StateKey, Status, Timer, UserId
+
+from .intake import timer_of
+from .outbox import ENTRIES, entry_of
+from .tables import alerts, attempts, closures, entries, mutes, rejects, rules, store, tallies, timers, users
+from .values import (
+    Attempt,
+    Closure,
+    Counts,
+    Depth,
+    Entry,
+    EntryId,
+    EntryState,
+    Ledger,
+    Mute,
+    NotificationId,
+    Reject,
+    UserRow,
+)
+
+CURRENT = case((alerts.c.status == Status.RESOLVED, alerts.c.resolved), else_=alerts.c.firing).label("alert")
+
+
+class Reads(ABC):
+    """Reads of what is committed; safe from any thread, never waiting for the writer.
+
+    Each raises StoreError if the file can't be read.
+    """
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Connection]:
+        """A connection that sees one moment of the store."""
+
+    def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
+        with self._reading() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def users(self) -> list[UserRow]:
+        """Every user that was ever watched, by uid."""
+        return [UserRow(**row) for row in self._rows(select(users).order_by(users.c.uid))]
+
+    def user(self, uid: UserId) -> UserRow | None:
+        rows = self._rows(select(users).where(users.c.uid == uid))
+        return UserRow(**rows[0]) if rows else None
+
+    def timers(self) -> list[Timer]:
+        """The pending timers, the earliest first."""
+        return [timer_of(row) for row in self._rows(select(timers).order_by(timers.c.due, timers.c.key))]
+
+    def fingerprints(self) -> dict[RuleName, str]:
+        """The rules last adopted, with the hash of each definition."""
+        return {row["name"]: row["fingerprint"] for row in self._rows(select(rules))}
+
+    def closures(self, limit: int = 100) -> list[Closure]:
+        """States and timers that ended without concluding, the latest first."""
+        rows = self._rows(select(closures).order_by(closures.c.id.desc()).limit(limit))
+        return [
+            Closure(key=StateKey(row["rule"], row["key"]), reason=row["reason"], at=row["at"]) for row in rows
+        ]
+
+    def rejects(self, limit: int = 100) -> list[Reject]:
+        """Rows that could not be decoded, the latest first."""
+        return [
+            Reject(**row) for row in self._rows(select(rejects).order_by(rejects.c.id.desc()).limit(limit))
+        ]
+
+    def reject(self, id: int) -> Reject | None:  # noqa: A002
+        rows = self._rows(select(rejects).where(rejects.c.id == id))
+        return Reject(**rows[0]) if rows else None
+
+    def mutes(self, now: datetime) -> tuple[Mute, ...]:
+        """The mutes in force at `now`, the one that ends first first."""
+        rows = self._rows(select(mutes).where(mutes.c.until > now).order_by(mutes.c.until, mutes.c.id))
+        return tuple(Mute(**row) for row in rows)
+
+    def alert(self, id: AlertId) -> Alert | None:  # noqa: A002
+        """The alert as it stands now: firing, or resolved with the reason."""
+        rows = self._rows(select(CURRENT).where(alerts.c.id == id))
+        return rows[0]["alert"] if rows else None
+
+    def alerts(self, limit: int = 100, status: Status | None = None) -> list[Alert]:
+        """Alerts as they stand now, the last found first."""
+        wanted = select(CURRENT).order_by(alerts.c.first_seen_at.desc(), alerts.c.id).limit(limit)
+        if status is not None:
+            wanted = wanted.where(alerts.c.status == status)
+        return [row["alert"] for row in self._rows(wanted)]
+
+    def entry(self, id: EntryId) -> Entry | None:  # noqa: A002
+        rows = self._rows(ENTRIES.where(entries.c.id == id))
+        return entry_of(rows[0]) if rows else None
+
+    def entries(
+        self, *, receiver: str | None = None, state: EntryState | None = None, limit: int = 100
+    ) -> list[Entry]:
+        """Outbox entries, the latest first."""
+        wanted = ENTRIES.order_by(entries.c.id.desc()).limit(limit)
+        if receiver is not None:
+            wanted = wanted.where(entries.c.receiver == receiver)
+        if state is not None:
+            wanted = wanted.where(entries.c.state == state)
+        return [entry_of(row) for row in self._rows(wanted)]
+
+    def depths(self) -> list[Depth]:
+        """The queue of each receiver that has pending entries or dead letters."""
+        first = entries.alias("first")
+        queues = (
+            select(
+                entries.c.receiver,
+                entries.c.state,
+                func.count().label("number"),
+                func.min(entries.c.id).label("id"),
+            )
+            .where(entries.c.state.in_([EntryState.PENDING, EntryState.DEAD]))
+            .group_by(entries.c.receiver, entries.c.state)
+            .subquery()
+        )
+        rows = self._rows(
+            select(queues.c.receiver, queues.c.state, queues.c.number, first.c.created_at).join(
+                first, first.c.id == queues.c.id
+            )
+        )
+        found = {(row["receiver"], row["state"]): row for row in rows}
+        return [
+            Depth(
+                receiver=receiver,
+                pending=pending["number"] if pending else 0,
+                dead=dead["number"] if dead else 0,
+                oldest_at=pending["created_at"] if pending else None,
+            )
+            for receiver in sorted({row["receiver"] for row in rows})
+            for pending in [found.get((receiver, EntryState.PENDING))]
+            for dead in [found.get((receiver, EntryState.DEAD))]
+        ]
+
+    def attempts(self, notification: NotificationId) -> list[Attempt]:
+        """The ended sends of one notification, in order."""
+        columns = [column for column in attempts.c if column.name != "id"]
+        wanted = select(*columns).where(attempts.c.notification == notification).order_by(attempts.c.id)
+        return [Attempt(**row) for row in self._rows(wanted)]
+
+    def ledger(self) -> Ledger:
+        """The sums, all of one moment; what was pruned is still counted."""
+        live = select(entries.c.state, func.count()).group_by(entries.c.state)
+        with self._reading() as connection:
+            sums = dict(connection.execute(select(tallies.c.name, tallies.c.total)).tuples().all())
+            states: dict[str, int] = dict(connection.execute(live).tuples().all())
+            alive = connection.execute(select(func.count()).select_from(alerts)).scalar_one()
+        by_state = {
+            state.value: states.get(state.value, 0) + sums.get(f"entries.{state.value}", 0)
+            for state in EntryState
+        }
+        return Ledger(
+            counts=Counts(**{name: sums[name] for name in Counts.__struct_fields__}),
+            alerts=alive + sums["alerts"],
+            entries=by_state,
+        )
+
+    def version(self) -> int:
+        """A number that grows with every change made by a command: the running process looks for that."""
+        number: int = self._rows(select(store.c.changes))[0]["changes"]
+        return number

@@ -1,0 +1,109 @@
+"""Mutes, and retention: what is old and settled goes, its id and its place in the sums stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, insert, or_, select, tuple_, update
+
+from monitor.errors import NotStored
+from rules.model import AlertId, RuleName
+
+from .part import Part
+from .tables import (
+    alerts,
+    chunks,
+    closures,
+    entries,
+    mutes,
+    notifications,
+    rejects,
+    states,
+    timers,
+    tombstones,
+)
+from .values import EntryState, Mute
+
+PRUNE: Final = 1_000
+"""Most rows of a table that one prune removes: polls wait for the transaction."""
+
+
+class Upkeep(Part):
+    """What `cometwatch mute` and the daily cleaning do."""
+
+    def add_mute(self, rule: RuleName, *, until: datetime, reason: str) -> Mute:
+        """Record the rule's alerts without sending them, for alerts found before `until`."""
+        row = {"rule": rule, "until": until, "reason": reason, "created_at": self._now()}
+        added = self._run(insert(mutes).returning(mutes), row).mappings().one()
+        self._announce()
+        return Mute(**added)
+
+    def end_mute(self, id: int) -> None:  # noqa: A002
+        """Send the rule's alerts again from now on. Raises NotStored for an unknown mute."""
+        now = self._now()
+        if self._run(select(mutes.c.id).where(mutes.c.id == id)).one_or_none() is None:
+            raise NotStored(f"there is no mute {id}: `cometwatch mutes` lists them")
+        self._run(update(mutes).where(mutes.c.id == id, mutes.c.until > now).values(until=now))
+        self._announce()
+
+    def prune(self, now: datetime, keep: timedelta) -> int:
+        """Remove what was settled more than `keep` ago; call again until it returns 0, the rows removed.
+
+        Alerts with an entry still pending stay, however old; dead letters go like the delivered. Of a removed
+        alert the id stays as a tombstone, so that it is never found again, and the sums stay whole.
+        """
+        before = now - keep
+        return (
+            self._prune_alerts(now, before)
+            + self._prune_rows(notifications, _is_done(before))
+            + self._prune_rows(rejects, rejects.c.at < before)
+            + self._prune_rows(closures, closures.c.at < before)
+            + self._prune_rows(mutes, mutes.c.until < before)
+            + self._prune_rows(states, _is_expired(now))
+        )
+
+    def _prune_alerts(self, now: datetime, before: datetime) -> int:
+        busy = exists().where(
+            entries.c.alert_id == alerts.c.id,
+            or_(entries.c.state == EntryState.PENDING, entries.c.settled_at >= before),
+        )
+        old = select(alerts.c.id).where(alerts.c.changed_at < before, ~busy)
+        ids = self._run(old.order_by(alerts.c.changed_at).limit(PRUNE)).scalars().all()
+        for some in chunks(ids):
+            self._tally_entries(some)
+            self._run(delete(alerts).where(alerts.c.id.in_(some)))  # the entries go with them
+        self._run_each(insert(tombstones), [{"id": buried, "at": now} for buried in ids])
+        self._tally({"alerts": len(ids)})
+        return len(ids)
+
+    def _tally_entries(self, ids: Sequence[AlertId]) -> None:
+        sums = (
+            select(entries.c.state, func.count().label("number"))
+            .where(entries.c.alert_id.in_(ids))
+            .group_by(entries.c.state)
+        )
+        self._tally({f"entries.{row.state}": row.number for row in self._run(sums)})
+
+    def _prune_rows(self, table: Table, old: ColumnElement[bool]) -> int:
+        key: Any = tuple_(*table.primary_key) if len(table.primary_key) > 1 else table.primary_key.columns[0]
+        some = select(*table.primary_key).where(old).limit(PRUNE)
+        return self._run(delete(table).where(key.in_(some))).rowcount
+
+
+def _is_done(before: datetime) -> ColumnElement[bool]:
+    """Notifications that no entry stands in any more."""
+    return and_(
+        notifications.c.created_at < before,
+        notifications.c.state != EntryState.PENDING,
+        ~exists().where(entries.c.notification == notifications.c.id),
+    )
+
+
+def _is_expired(now: datetime) -> ColumnElement[bool]:
+    """States past their time that no timer will ask for."""
+    return and_(
+        states.c.expires_at <= now,
+        ~exists().where(timers.c.rule == states.c.rule, timers.c.key == states.c.key),
+    )

@@ -35,11 +35,13 @@ LABEL org.opencontainers.image.title="cometwatch" \
 
 COPY --from=build /opt/cometwatch /opt/cometwatch
 
-# Inside a container the port must be reached from outside it; who may reach it is the network's business.
-# The bytecode was compiled at build time, and a read-only root has no place for more.
+# The bytecode was compiled at build time, and a read-only root has no place for more. The variable for the settings
+# spares every command typed inside the container its --config. The port must be reached from outside the container;
+# who may reach it is the network's business.
 ENV PATH="/opt/cometwatch/bin:$PATH" \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    COMETWATCH_CONFIG="/etc/cometwatch/cometwatch.yaml" \
     COMETWATCH_SERVER__LISTEN="0.0.0.0:9464"
 
 # A number, not a name: Kubernetes can only check `runAsNonRoot` against a number.
@@ -53,4 +55,4 @@ EXPOSE 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 CMD ["cometwatch", "healthcheck"]
 ENTRYPOINT ["cometwatch"]
-CMD ["run", "--config", "/etc/cometwatch/cometwatch.yaml"]
+CMD ["run"]

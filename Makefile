@@ -84,8 +84,9 @@ check: lint types test deploy-check ## Everything a change must pass, without th
 ## --- what is deployed ----------------------------------------------------------------------------------
 
 .PHONY: dashboard deploy-check image-check image
-dashboard: $(VENV)/dev ## Build the Grafana dashboard's JSON from deploy/grafana/dashboard.py
+dashboard: $(VENV)/dev ## Build what is made from code: the dashboard's JSON, the operator's PrometheusRule
 	@$(BIN)/python deploy/grafana/dashboard.py
+	@$(BIN)/python deploy/prometheus/prometheus_rule.py
 
 deploy-check: $(VENV)/deploy ## Check alert rules, manifests, compose file and Dockerfile with their own tools
 	@.ci/deploy-check

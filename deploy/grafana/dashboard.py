@@ -1,7 +1,7 @@
 """The Grafana dashboard as code: `make dashboard` writes dashboards/cometwatch.json beside this file.
 
 The JSON is committed, so that Grafana needs no Python; a test holds the two equal and checks that every query
-names a series the monitor exposes. In a query, `@` stands for the chosen job and instances. The queries do not
+names a series the monitor exposes. In a query, `@` stands for the chosen job and instances. Queries do not
 use the recording rules, so that the dashboard also works where only it was imported.
 """
 

@@ -205,7 +205,7 @@ def _is_wanted(ask: Ask, uid: str) -> bool:
 
 def _create_user(ask: Ask) -> Any:
     user = ask.world.add_user(
-        ask.body.get("uid"),
+        ask.need("uid"),
         ask.need("name"),
         role=ask.body.get("role") or "default",
         avatar=ask.body.get("avatar"),
@@ -255,7 +255,7 @@ def _mark_conversation(ask: Ask) -> Any:
 def _create_group(ask: Ask) -> Any:
     members = ask.body.get("members") or {}
     group = ask.world.add_group(
-        ask.body.get("guid"),
+        ask.need("guid"),
         ask.need("name"),
         owner=ask.body.get("owner") or ask.acting,
         members=[uid for scope in _SCOPES for uid in members.get(scope, ())],

@@ -1,0 +1,165 @@
+"""What the API's documents leave open, settled on the operator's own app with at most 20 reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from monitor.source.client import (
+    BadKey,
+    Client,
+    RateLimited,
+    SourceError,
+    UnknownUser,
+    Unreachable,
+)
+from monitor.source.diagnosis import FEW, SAMPLE, Fact, Look, conclude, look_at
+from monitor.source.headers import rate_spelling
+from rules.model import MessageId, UserId, Value
+
+MAX_REQUESTS: Final = 20
+
+Params = Sequence[tuple[str, str]]
+
+
+class Report(Value, frozen=True, kw_only=True):
+    """What the doctor found. Holds no uid, key, name or text: fit for a bug report."""
+
+    api: str  #: the base URL with the app's own names masked
+    requests: int
+    facts: tuple[Fact, ...]
+    stopped: str | None = None  #: why not everything was asked
+
+
+class Probe(NamedTuple):
+    """One request of the examination."""
+
+    name: str
+    place: str  #: "user": the user; "list": their messages; "user-all": GET /messages on their behalf
+    params: Params = ()
+
+    @property
+    def shown(self) -> str:
+        """The request as it may be shown: without the uid."""
+        query = "&".join(f"{name}={value}" for name, value in self.params)
+        return f"GET {self.path('<uid>')}{'?' if query else ''}{query}"
+
+    def path(self, uid: str) -> str:
+        return {"user": f"/users/{uid}", "list": f"/users/{uid}/messages"}.get(self.place, "/messages")
+
+
+async def examine(client: Client, uid: UserId, *, base_url: str) -> Report:
+    """Ask what the questions need, and conclude.
+
+    At most 20 requests, reads all of them. A failure of one question does not stop the others, unless it
+    stands for all: a wrong key, an unknown user, a spent quota, no answer. Cancelling it leaves nothing.
+    """
+    examination = Examination(client, uid)
+    stopped = None
+    try:
+        await examination.ask_everything()
+    except SourceError as failed:
+        stopped = named(failed)
+    return Report(
+        api=masked(base_url),
+        requests=examination.requests,
+        facts=conclude(examination.looks),
+        stopped=stopped,
+    )
+
+
+class Examination:
+    """The looks made so far, and how many requests they took."""
+
+    def __init__(self, client: Client, uid: UserId) -> None:
+        self.looks: dict[str, Look] = {}
+        self.requests = 0
+        self._client = client
+        self._uid = uid
+
+    async def ask_everything(self) -> None:
+        """Fill `looks`. Raises the SourceError that makes further questions useless."""
+        for probe in OPENING:
+            await self._look(probe)
+        if not self.looks["newest"].is_answered:
+            return
+        # Each list is read again after the last read of its kind, so that every one could leave its mark.
+        for probe in (*LIST_PROBES, *self._around("newest", "list"), AGAIN):
+            await self._look(probe)
+        await self._look(ALL_NEWEST)
+        for probe in (ALL_CALLS, *self._around("all_newest", "user-all"), ALL_AGAIN):
+            await self._look(probe)
+
+    def _around(self, name: str, place: str) -> Iterator[Probe]:
+        """Small pages on both sides of an id in the middle of what was seen."""
+        ids = sorted(self.looks[name].ids)
+        if not ids:
+            return
+        pivot = ids[len(ids) // 2]
+        yield Probe("append" if place == "list" else "all_append", place, page(FEW, "append", pivot))
+        if place == "list":
+            yield Probe("prepend", place, page(FEW, "prepend", pivot))
+
+    async def _look(self, probe: Probe) -> None:
+        if self.requests == MAX_REQUESTS:
+            return
+        self.requests += 1
+        behalf = self._uid if probe.place == "user-all" else None
+        path = probe.path(quote(self._uid, safe=""))
+        try:
+            reply = await self._client.ask(path, probe.params, on_behalf_of=behalf, request=probe.name)
+        except SourceError as failed:
+            self.looks[probe.name] = Look(asked=probe.shown, error=named(failed))
+            if isinstance(failed, FOR_ALL):
+                raise
+            return
+        self.looks[probe.name] = look_at(
+            reply.body if probe.place != "user" else NOTHING,  # of the user only whether they are known
+            asked=probe.shown,
+            rate_headers=rate_spelling(reply.headers),
+            skew_s=reply.skew.total_seconds(),
+        )
+
+
+def named(failed: SourceError) -> str:
+    """The kind of failure and CometChat's code for it: nothing else of its text."""
+    return f"{type(failed).__name__} {failed.code}" if failed.code else type(failed).__name__
+
+
+def page(size: int, affix: str, id_: MessageId | None = None) -> Params:
+    """The parameters of a page; the size under both of its names."""
+    place = () if id_ is None else (("id", str(id_)),)
+    return (("affix", affix), *place, ("perPage", str(size)), ("limit", str(size)))
+
+
+FOR_ALL: Final = (BadKey, UnknownUser, RateLimited, Unreachable)
+NOTHING: Final = b'{"data":[]}'
+
+OPENING: Final = (Probe("user", "user"), Probe("newest", "list", page(SAMPLE, "prepend")))
+LIST_PROBES: Final = (
+    Probe("per_page", "list", (("affix", "prepend"), ("perPage", str(FEW)))),
+    Probe("limit", "list", (("affix", "prepend"), ("limit", str(FEW)))),
+    Probe("default_size", "list", (("affix", "prepend"),)),
+    Probe("thousand", "list", page(1000, "prepend")),
+    Probe("no_affix", "list", (("perPage", str(FEW)), ("limit", str(FEW)))),
+    Probe("append_without_id", "list", page(FEW, "append")),
+    Probe("append_from_zero", "list", page(FEW, "append", MessageId(0))),
+    Probe("calls", "list", (*page(SAMPLE, "prepend"), ("categories", "call"))),
+    Probe("has_mentions", "list", (*page(FEW, "prepend"), ("hasMentions", "1"))),
+    Probe("has_attachments", "list", (*page(FEW, "prepend"), ("hasAttachments", "1"))),
+)
+AGAIN: Final = Probe("newest_again", "list", page(SAMPLE, "prepend"))
+ALL_NEWEST: Final = Probe("all_newest", "user-all", page(SAMPLE, "prepend"))
+ALL_CALLS: Final = Probe("all_calls", "user-all", (*page(SAMPLE, "prepend"), ("categories", "call")))
+ALL_AGAIN: Final = Probe("all_newest_again", "user-all", page(SAMPLE, "prepend"))
+
+
+def masked(base_url: str) -> str:
+    """The base URL without what names the app or the house."""
+    parts = urlsplit(base_url)
+    region = re.fullmatch(r"[^.]+\.api(client)?-([a-z0-9-]+)\.cometchat\.io", parts.hostname or "")
+    host = f"<app>.api{region[1] or ''}-{region[2]}.cometchat.io" if region else "<own host>"
+    version = re.search(r"/v[0-9.]+/?$", parts.path)
+    return f"{parts.scheme}://{host}{version[0].rstrip('/') if version else '/…'}"

@@ -1,0 +1,505 @@
+"""What a few answers of the API tell about how it behaves for this app. Pure.
+
+A `Look` is what one request showed, without a word of any message. `conclude` makes facts of them; what the
+looks don't prove is answered "unknown", with what would prove it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from monitor.source.pages import Undecodable, open_envelope, page_size
+from monitor.source.rows import Malformed, number, read_id
+from rules.model import MessageId, Value
+
+UNKNOWN: Final = "unknown"
+SAMPLE: Final = 100  #: rows of the pages that the conclusions rest on
+FEW: Final = 2  #: page size of the small looks
+
+
+class Seen(Value, frozen=True, kw_only=True):
+    """One row, reduced to what the questions need."""
+
+    id: MessageId
+    category: str
+    receiver_type: str
+    mentions: bool
+    attachments: bool
+    delivered: bool
+    read: bool
+
+
+class Look(Value, frozen=True, kw_only=True):
+    """What one request showed."""
+
+    asked: str  #: the request, without the uid
+    error: str | None = None  #: the kind of failure and CometChat's code
+    rows: tuple[Seen, ...] = ()  #: as served
+    size: int | None = None  #: the page size that `meta` echoes
+    meta: tuple[str, ...] = ()  #: the keys of `meta`, with those of its objects
+    rate_headers: str | None = None
+    skew_s: float = 0.0
+
+    @property
+    def ids(self) -> tuple[MessageId, ...]:
+        return tuple(row.id for row in self.rows)
+
+    @property
+    def is_answered(self) -> bool:
+        return self.error is None
+
+
+class Fact(Value, frozen=True, kw_only=True):
+    """One settled question."""
+
+    name: str  #: for machines
+    question: str
+    answer: str
+    meaning: str  #: what it means for us
+    evidence: str
+
+    @property
+    def is_known(self) -> bool:
+        return not self.answer.startswith(UNKNOWN)
+
+
+Looks = Mapping[str, Look]
+
+
+def look_at(body: bytes, *, asked: str, rate_headers: str | None, skew_s: float) -> Look:
+    """The look that a good answer gives; an answer that is no page is an error of its own."""
+    try:
+        rows, meta = open_envelope(body)
+    except Undecodable as problem:
+        return Look(asked=asked, error=f"BadResponse: {problem}", rate_headers=rate_headers, skew_s=skew_s)
+    return Look(
+        asked=asked,
+        rows=tuple(seen for raw in rows if (seen := _seen(raw)) is not None),
+        size=page_size(meta),
+        meta=_keys(meta),
+        rate_headers=rate_headers,
+        skew_s=skew_s,
+    )
+
+
+def _seen(raw: bytes | msgspec.Raw) -> Seen | None:
+    try:
+        row = msgspec.json.decode(raw)
+        return Seen(
+            id=read_id(row["id"]),
+            category=str(row.get("category"))[:20],
+            receiver_type=str(row.get("receiverType"))[:20],
+            mentions=bool(_data(row).get("mentions")) or "<@" in str(_data(row).get("text")),
+            attachments=bool(_data(row).get("attachments")),
+            delivered=bool(number(row.get("deliveredAt"))),
+            read=bool(number(row.get("readAt"))),
+        )
+    except (msgspec.MsgspecError, ValueError, RecursionError, Malformed, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _data(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = row.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _keys(meta: Any) -> tuple[str, ...]:
+    if not isinstance(meta, dict):
+        return ()
+    return tuple(
+        f"{key}{{{','.join(inner)}}}"[:120] if isinstance(inner, dict) else str(key)[:40]
+        for key, inner in list(meta.items())[:10]
+    )
+
+
+# --- the questions ----------------------------------------------------------------------------------------
+# Each takes all looks and answers one question; looks that were not made are absent.
+
+
+def conclude(looks: Looks) -> tuple[Fact, ...]:
+    """Every fact, known or not."""
+    return tuple(question(looks) for question in QUESTIONS)
+
+
+def key_scope(looks: Looks) -> Fact:
+    listing, user = looks.get("newest"), looks.get("user")
+    first = listing or user
+    errors = " ".join(look.error or "" for look in (user, listing) if look)
+    if first is None:
+        answer, meaning = UNKNOWN, "nothing was asked"
+    elif "BadKey" in errors:
+        answer = "wrong"
+        meaning = "nothing works: give the REST API key of this app and region (dashboard: API & Auth Keys)"
+    elif listing and listing.is_answered:
+        answer, meaning = "fullAccess", "the key may list messages: all we need"
+    elif "NoAccess" in errors:
+        answer = "authOnly"
+        meaning = "the key only logs users in: make one with scope fullAccess (the REST API key)"
+    elif "UnknownUser" in errors:
+        answer, meaning = (
+            f"{UNKNOWN}, but the key is accepted",
+            "no such user: choose a uid that has messages",
+        )
+    else:
+        answer, meaning = UNKNOWN, "no answer could be judged: see the evidence"
+    return _fact("key_scope", "What may the key do?", answer, meaning, user, listing)
+
+
+def row_order(looks: Looks) -> Fact:
+    pages = [look for look in looks.values() if len(look.ids) > 1]
+    backwards = [look for look in pages if look.ids != tuple(sorted(look.ids))]
+    if not pages:
+        answer, meaning = UNKNOWN, "needs a user with two messages; we sort every page ourselves"
+    elif not backwards:
+        answer, meaning = "ascending", "as expected: oldest first"
+    elif all(look.ids == tuple(sorted(look.ids, reverse=True)) for look in backwards):
+        answer, meaning = "descending, at least for some", "harmless: we sort every page ourselves"
+    else:
+        answer, meaning = "none", "harmless: we sort every page ourselves"
+    return _fact(
+        "row_order", "In what order do rows stand in a page?", answer, meaning, *(backwards or pages)[:2]
+    )
+
+
+def append_excludes(looks: Looks) -> Fact:
+    return _excludes(looks, "append", "rows after the cursor never come twice", "append_id")
+
+
+def prepend_excludes(looks: Looks) -> Fact:
+    return _excludes(looks, "prepend", "paging back never shows a row twice", "prepend_id")
+
+
+def user_all_append_excludes(looks: Looks) -> Fact:
+    return _excludes(
+        looks, "all_append", "rows after the cursor never come twice in user-all", "user_all_append_id"
+    )
+
+
+def _excludes(looks: Looks, name: str, gain: str, fact: str) -> Fact:
+    look = looks.get(name)
+    affix = "prepend" if name == "prepend" else "append"
+    question = f"Does {affix} with an id leave out the row of that id{_where(name)}?"
+    pivot = _pivot_of(look)
+    if look is None or pivot is None or not look.is_answered:
+        return _fact(fact, question, UNKNOWN, "needs a user with messages; we skip known ids anyway", look)
+    wrong = [id_ for id_ in look.ids if (id_ < pivot if affix == "append" else id_ > pivot)]
+    if wrong:
+        meaning = "the cursor does not work here: keep to another source and report it"
+        return _fact(fact, question, "the id is not heeded", meaning, look)
+    if pivot in look.ids:
+        return _fact(fact, question, "no, it comes again", "harmless: we skip known ids", look)
+    return _fact(fact, question, "yes", gain, look)
+
+
+def append_continues(looks: Looks) -> Fact:
+    """A page after an id has to hold the next rows, not the newest: else a gap would be skipped."""
+    look, newest = looks.get("append"), looks.get("newest")
+    question = "Are the rows after an id the next ones?"
+    pivot = _pivot_of(look)
+    if look is None or newest is None or pivot is None or len(look.ids) == 0:
+        return _fact("append_next", question, UNKNOWN, "needs a user with more messages", look)
+    later = sorted(id_ for id_ in newest.ids if id_ > pivot)
+    got = sorted(id_ for id_ in look.ids if id_ != pivot)
+    if len(later) <= len(got):
+        return _fact("append_next", question, UNKNOWN, "needs a user with more messages", look)
+    if got == later[: len(got)]:
+        return _fact("append_next", question, "yes", "catching up skips nothing", look)
+    meaning = "catching up would skip rows: set poll.page_size to 1000 and report it"
+    return _fact("append_next", question, "no", meaning, look)
+
+
+def page_size_honoured(looks: Looks) -> Fact:
+    per_page, limit, default = looks.get("per_page"), looks.get("limit"), looks.get("default_size")
+    question = "Which parameter sets the page size?"
+    tried = [look for look in (per_page, limit, default) if look]
+    if per_page is None or limit is None or not _has_more(looks, FEW):
+        meaning = f"needs a user with more than {FEW} messages; we send both"
+        return _fact("page_size", question, UNKNOWN, meaning, *tried)
+    heeded = [name for name, look in (("perPage", per_page), ("limit", limit)) if len(look.rows) == FEW]
+    usual = f"; without either: {len(default.rows)} rows" if default and default.is_answered else ""
+    answer = f"{' and '.join(heeded) or 'none'}{usual}"
+    if heeded:
+        return _fact("page_size", question, answer, "we send both, so our size counts", *tried)
+    meaning = "we end a drain by the size that the server echoes, or by an empty page"
+    return _fact("page_size", question, answer, meaning, *tried)
+
+
+def largest_page(looks: Looks) -> Fact:
+    look = looks.get("thousand")
+    question = "Is a page of 1,000 given?"
+    if look is None:
+        return _fact("largest_page", question, UNKNOWN, "was not asked", look)
+    if not look.is_answered:
+        meaning = "catching up after an outage fails with pages of 1,000: report it"
+        return _fact("largest_page", question, "no, refused", meaning, look)
+    told = look.size or len(look.rows)
+    if len(look.rows) > SAMPLE or told >= 1000:
+        return _fact("largest_page", question, f"yes ({len(look.rows)} rows)", "catching up is quick", look)
+    if look.size is not None:
+        meaning = "catching up takes more requests; nothing is lost"
+        return _fact("largest_page", question, f"no, cut to {look.size}", meaning, look)
+    return _fact("largest_page", question, UNKNOWN, f"needs a user with more than {SAMPLE} messages", look)
+
+
+def meta_shape(looks: Looks) -> Fact:
+    shown = [look for name in ("newest", "all_newest") if (look := looks.get(name)) and look.is_answered]
+    question = "What does the answer tell about its page?"
+    if not shown:
+        return _fact("meta", question, UNKNOWN, "no page was read", looks.get("newest"))
+    answer = "; ".join(
+        f"{'user-all' if at else 'user'}: {' '.join(look.meta) or 'nothing'}" for at, look in enumerate(shown)
+    )
+    echo = all(look.size is not None for look in shown)
+    meaning = (
+        "the page size is echoed: a short page ends a drain"
+        if echo
+        else "no page size echoed somewhere: there only an empty page ends a drain, one request more"
+    )
+    return _fact("meta", question, answer, meaning, *shown)
+
+
+def groups_in_user(looks: Looks) -> Fact:
+    newest, everything = looks.get("newest"), looks.get("all_newest")
+    question = "Does the user list show group messages?"
+    if newest and any(row.receiver_type == "group" for row in newest.rows):
+        return _fact("groups_in_user", question, "yes", "source: user sees groups too", newest)
+    missing = _left_out(newest, everything, lambda row: row.receiver_type == "group")
+    if missing:
+        meaning = "mentions and missed calls in groups need watch.source: user-all"
+        return _fact("groups_in_user", question, f"no ({missing} left out)", meaning, newest, everything)
+    meaning = "no group message among these rows: write one and ask again; until then assume no"
+    return _fact("groups_in_user", question, UNKNOWN, meaning, newest, everything)
+
+
+def calls_in_user(looks: Looks) -> Fact:
+    newest, calls, everything = looks.get("newest"), looks.get("calls"), looks.get("all_calls")
+    question = "Does the user list show calls?"
+    if any(row.category == "call" for look in (newest, calls) if look for row in look.rows):
+        return _fact(
+            "calls_in_user", question, "yes", "missed calls are found with source: user", newest, calls
+        )
+    missing = _left_out(calls, everything, lambda row: row.category == "call" and row.receiver_type == "user")
+    if missing:
+        meaning = "missed calls need watch.source: user-all"
+        return _fact("calls_in_user", question, f"no ({missing} left out)", meaning, calls, everything)
+    meaning = "no call among these rows: ring once and ask again"
+    return _fact("calls_in_user", question, UNKNOWN, meaning, newest, calls)
+
+
+def groups_in_user_all(looks: Looks) -> Fact:
+    look = looks.get("all_newest")
+    question = "Does user-all show group messages?"
+    if look and any(row.receiver_type == "group" for row in look.rows):
+        return _fact("groups_in_user_all", question, "yes", "user-all finds mentions in groups", look)
+    if look and not look.is_answered:
+        return _fact("groups_in_user_all", question, "no, refused", "keep watch.source: user", look)
+    meaning = "no group message among these rows: write one and ask again"
+    return _fact("groups_in_user_all", question, UNKNOWN, meaning, look)
+
+
+def calls_in_user_all(looks: Looks) -> Fact:
+    newest, calls, user = looks.get("all_newest"), looks.get("all_calls"), looks.get("calls")
+    question = "Does user-all show calls?"
+    if any(row.category == "call" for look in (newest, calls) if look for row in look.rows):
+        return _fact(
+            "calls_in_user_all", question, "yes", "missed calls are found with user-all", newest, calls
+        )
+    if newest and not newest.is_answered:
+        return _fact("calls_in_user_all", question, "no, refused", "keep watch.source: user", newest)
+    if newest and newest.is_answered and user and any(row.category == "call" for row in user.rows):
+        meaning = "missed calls need watch.source: user"
+        return _fact("calls_in_user_all", question, "no", meaning, newest, calls, user)
+    return _fact(
+        "calls_in_user_all",
+        question,
+        UNKNOWN,
+        "no call among these rows: ring once and ask again",
+        newest,
+        calls,
+    )
+
+
+def append_without_id(looks: Looks) -> Fact:
+    return _from_nowhere(looks, "append_without_id", "What does append without an id give?")
+
+
+def append_from_zero(looks: Looks) -> Fact:
+    return _from_nowhere(looks, "append_from_zero", "What does append with id=0 give?")
+
+
+def no_affix(looks: Looks) -> Fact:
+    return _from_nowhere(looks, "no_affix", "What does a request without affix give?")
+
+
+def _from_nowhere(looks: Looks, name: str, question: str) -> Fact:
+    look, newest = looks.get(name), looks.get("newest")
+    meaning = "we never rely on it"
+    if look is None or newest is None or not newest.is_answered:
+        return _fact(name, question, UNKNOWN, meaning, look)
+    if not look.is_answered:
+        return _fact(name, question, "an error", meaning, look)
+    if not newest.ids:
+        return _fact(name, question, UNKNOWN, f"needs a user with messages; {meaning}", look)
+    if not look.ids:
+        return _fact(name, question, "nothing", meaning, look)
+    if not _has_more(looks, len(look.ids)):
+        return _fact(name, question, UNKNOWN, f"needs a user with more messages; {meaning}", look)
+    is_newest = max(look.ids) >= max(newest.ids)
+    return _fact(name, question, "the newest rows" if is_newest else "the oldest rows", meaning, look)
+
+
+def rate_headers(looks: Looks) -> Fact:
+    spellings = sorted({look.rate_headers for look in looks.values() if look.rate_headers})
+    question = "How are the quota headers spelled?"
+    some = next(iter(looks.values()), None)
+    if not looks:
+        return _fact("rate_headers", question, UNKNOWN, "nothing was asked", some)
+    if not spellings:
+        meaning = (
+            "none on these answers: our own budget (api.requests_per_minute) is all that keeps the quota"
+        )
+        return _fact("rate_headers", question, "no such headers", meaning, some)
+    return _fact("rate_headers", question, " and ".join(spellings), "both spellings are read", some)
+
+
+def clock_skew(looks: Looks) -> Fact:
+    question = "How far is the API's clock from ours?"
+    answered = [look for look in looks.values() if look.is_answered]
+    if not answered:
+        return _fact("clock_skew", question, UNKNOWN, "no answer with a date", None)
+    last = answered[-1]  # each answer narrows what the dates prove
+    skew = last.skew_s
+    if abs(skew) < 0.001:
+        return _fact("clock_skew", question, "the same, as far as dates show", "nothing to correct", last)
+    side = "ahead of" if skew > 0 else "behind"
+    meaning = (
+        "we correct for it"
+        if abs(skew) < 60
+        else "we correct for it; still, check this machine's time service"
+    )
+    return _fact("clock_skew", question, f"{abs(skew):.1f} s {side} ours", meaning, last)
+
+
+def marks_by_user(looks: Looks) -> Fact:
+    return _marks(looks, "newest", "user")
+
+
+def marks_by_user_all(looks: Looks) -> Fact:
+    return _marks(looks, "all_newest", "user-all")
+
+
+def _marks(looks: Looks, name: str, source: str) -> Fact:
+    before, after = looks.get(name), looks.get(f"{name}_again")
+    question = f"Does reading {source} mark messages as delivered or read?"
+    fact = f"marks_by_{source.replace('-', '_')}"
+    if before is None or after is None or not (before.is_answered and after.is_answered):
+        return _fact(fact, question, UNKNOWN, "the list could not be read twice", before, after)
+    open_rows = {row.id: row for row in before.rows if not (row.delivered and row.read)}
+    if not open_rows:
+        meaning = "every row was delivered and read before: send one to a user who is offline and ask again"
+        return _fact(fact, question, UNKNOWN, meaning, before)
+    changed = [row for row in after.rows if row.id in open_rows and _was_marked(open_rows[row.id], row)]
+    if changed:
+        meaning = (
+            "senders may see ticks because of us, unless the user was online just now: ask again to be sure"
+        )
+        return _fact(fact, question, f"yes ({len(changed)} of {len(open_rows)})", meaning, before, after)
+    return _fact(fact, question, f"no (0 of {len(open_rows)})", "our reads leave no trace", before, after)
+
+
+def _was_marked(before: Seen, after: Seen) -> bool:
+    return (after.delivered, after.read) != (before.delivered, before.read)
+
+
+def mention_filter(looks: Looks) -> Fact:
+    return _gated(looks, "has_mentions", "hasMentions", lambda row: row.mentions)
+
+
+def attachment_filter(looks: Looks) -> Fact:
+    return _gated(looks, "has_attachments", "hasAttachments", lambda row: row.attachments)
+
+
+def _gated(looks: Looks, name: str, parameter: str, fits: Callable[[Seen], bool]) -> Fact:
+    look = looks.get(name)
+    question = f"Does {parameter} filter (a paid feature)?"
+    meaning = "we match messages ourselves and don't need it"
+    if look is None:
+        return _fact(name, question, UNKNOWN, meaning, look)
+    if not look.is_answered:
+        return _fact(name, question, "no, refused", meaning, look)
+    if any(not fits(row) for row in look.rows):
+        return _fact(name, question, "no, ignored", meaning, look)
+    return _fact(name, question, "yes" if look.rows else f"{UNKNOWN}: no row came", meaning, look)
+
+
+QUESTIONS: Final[Sequence[Callable[[Looks], Fact]]] = (
+    key_scope,
+    row_order,
+    append_excludes,
+    append_continues,
+    prepend_excludes,
+    user_all_append_excludes,
+    page_size_honoured,
+    largest_page,
+    meta_shape,
+    groups_in_user,
+    calls_in_user,
+    groups_in_user_all,
+    calls_in_user_all,
+    append_without_id,
+    append_from_zero,
+    no_affix,
+    rate_headers,
+    clock_skew,
+    marks_by_user,
+    marks_by_user_all,
+    mention_filter,
+    attachment_filter,
+)
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def _where(name: str) -> str:
+    return " in user-all" if name.startswith("all_") else ""
+
+
+def _pivot_of(look: Look | None) -> MessageId | None:
+    """The id that the look asked with."""
+    if look is None:
+        return None
+    given = [part[3:] for part in look.asked.partition("?")[2].split("&") if part.startswith("id=")]
+    return MessageId(int(given[0])) if given and given[0].isdigit() else None
+
+
+def _has_more(looks: Looks, rows: int) -> bool:
+    """Whether the list is known to have more than `rows` rows."""
+    newest = looks.get("newest")
+    return newest is not None and len(newest.rows) > rows
+
+
+def _left_out(narrow: Look | None, wide: Look | None, fits: Callable[[Seen], bool]) -> int:
+    """Rows of `wide` that `narrow` would have shown, had it any of their kind."""
+    if narrow is None or wide is None or not (narrow.is_answered and wide.is_answered):
+        return 0
+    # A full page reaches back only to its oldest row; a short one reaches the beginning.
+    floor = min(narrow.ids) if len(narrow.ids) >= (narrow.size or SAMPLE) else 0
+    return sum(1 for row in wide.rows if fits(row) and row.id >= floor and row.id not in narrow.ids)
+
+
+def _fact(name: str, question: str, answer: str, meaning: str, *looks: Look | None) -> Fact:
+    shown = "; ".join(_evidence(look) for look in looks if look is not None)
+    return Fact(name=name, question=question, answer=answer, meaning=meaning, evidence=shown or "not asked")
+
+
+def _evidence(look: Look) -> str:
+    if look.error is not None:
+        return f"{look.asked} -> {look.error}"
+    if not look.ids:
+        return f"{look.asked} -> no rows"
+    few = ", ".join(map(str, look.ids)) if len(look.ids) <= 4 else f"{look.ids[0]} … {look.ids[-1]}"
+    return f"{look.asked} -> {len(look.rows)} rows: {few}"

@@ -91,7 +91,7 @@ class Reader:
         for name, value in self._env.items():
             if name.upper() not in known:
                 near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
-                hint = f"; did you mean {near[0]}?" if near else "; cometwatch schema settings lists the keys"
+                hint = f" (did you mean {near[0]}?)" if near else "; `cometwatch schema settings` lists the keys"
                 yield Problem(Place(name), f"no setting has this name{hint}")
                 continue
             path, field = known[name.upper()]
@@ -134,9 +134,9 @@ class Reader:
         key = str(loc[-1])
         fields = _fields(_model_at(loc[:-1]))
         if near := difflib.get_close_matches(key, fields, n=1):
-            hint, example = f'; did you mean "{near[0]}"?', _example((*loc[:-1], near[0]))
+            hint, example = f' (did you mean "{near[0]}"?)', _example((*loc[:-1], near[0]))
         elif elsewhere := [path for path, _ in _paths(Settings) if path[-1] == key]:
-            hint, example = f'; did you mean "{_dotted(elsewhere[0])}"?', None
+            hint, example = f' (did you mean "{_dotted(elsewhere[0])}"?)', None
         else:
             hint, example = f"; known here: {', '.join(fields)}", None
         return Problem(self.place(loc, of_key=True), f'unknown key "{_dotted(loc)}"{hint}', example)
@@ -304,7 +304,7 @@ def _raw_uid(entry: Any) -> str | None:
 
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else f" (there are: {', '.join(known) or 'none'})"
+    return f' (did you mean "{near[0]}"?)' if near else f" (there are: {', '.join(known) or 'none'})"
 
 
 def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:

@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         kind = "warning: " if self.is_warning else ""
-        return f"{self.place}: {kind}{self.message}" + (f"; example: {self.example}" if self.example else "")
+        return f"{self.place}: {kind}{self.message}" + (f"; for example {self.example}" if self.example else "")
 
 
 class YamlTextError(ValueError):

@@ -67,7 +67,7 @@ class Page:
             reasons=reasons,
             users=users[:SHOWN_USERS],
             hidden=max(0, len(users) - SHOWN_USERS),
-            not_current=sum(user.state is not UserState.CURRENT for user in users),
+            troubled=sum(user.state in (UserState.FAILING, UserState.UNKNOWN) for user in users),
             worst_lag=max(lags, default=None),
             pending=sum(depth.pending for depth in view.receivers),
             dead=sum(depth.dead for depth in view.receivers),

@@ -1,0 +1,188 @@
+"""`cometwatch check` and `cometwatch schema`: what is wrong before it matters, and what editors need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.given import Given, given, print_json
+from monitor.configuration import routes, rule_files
+from monitor.delivery.policy import RouteSpec
+from monitor.errors import ConfigError
+from monitor.settings import Place, Problem, Reader, Settings, SettingsError, redacted, schema
+from rules import spec
+from rules.engine import Rule, RuleSet
+from rules.model import Labels, WatchSet
+from rules.spec import SpecError
+
+CHECK_HELP = """Find every mistake in settings and rules, each with file:line:column and the right form.
+
+Also tells what works but was probably not meant: rules that reach no receiver, rules that need what the
+source can't show. Ends with 0 if the monitor would start, else with 2.
+
+Example: cometwatch check --config cometwatch.yaml --print
+"""
+SCHEMA_HELP = """Print the JSON Schema of the settings file or of rule files, for editors.
+
+Example: cometwatch schema rules > rules.schema.json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", help=CHECK_HELP)(check)
+    app.command("schema", help=SCHEMA_HELP)(show_schema)
+
+
+def check(
+    ctx: typer.Context,
+    *,
+    show: Annotated[
+        bool, typer.Option("--print", help="Show the settings in force, without secrets.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    found = examine(given(ctx))
+    if as_json:
+        print_json(found.plain(show=show))
+    else:
+        for problem in found.problems:
+            typer.echo(str(problem), err=True)
+        if show and found.settings:
+            typer.echo(_yaml(redacted(found.settings)))
+        typer.echo(found.summary(), err=not found.is_fine)
+    raise typer.Exit(0 if found.is_fine else 2)
+
+
+@dataclass
+class Findings:
+    """What one examination found."""
+
+    problems: list[Problem] = field(default_factory=list)
+    settings: Settings | None = None
+    rules: RuleSet | None = None
+
+    @property
+    def errors(self) -> int:
+        return sum(not problem.is_warning for problem in self.problems)
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.errors
+
+    def summary(self) -> str:
+        warnings = len(self.problems) - self.errors
+        if not self.is_fine or self.settings is None or self.rules is None:
+            return f"{_count(self.errors, 'error')}, {_count(warnings, 'warning')}"
+        users, receivers = len(self.settings.watch.users), len(self.settings.receivers)
+        parts = [_count(users, "user"), _count(len(self.rules.rules), "rule"), _count(receivers, "receiver")]
+        return f"fine: {', '.join(parts)}" + (f"; {_count(warnings, 'warning')}" if warnings else "")
+
+    def plain(self, *, show: bool) -> dict[str, Any]:
+        problems = [{**one._asdict(), "place": one.place._asdict()} for one in self.problems]
+        shown = {"settings": redacted(self.settings)} if show and self.settings else {}
+        return {"ok": self.is_fine, "problems": problems, **shown}
+
+
+def examine(given: Given) -> Findings:
+    """Everything that can be told without starting: settings, secrets, rules, routes, promises."""
+    found = Findings()
+    try:
+        reader = Reader(given.config, given.env)
+        found.settings = settings = reader.settings()
+    except SettingsError as error:
+        found.problems += error.problems
+        return found
+    except ConfigError as error:
+        found.problems.append(Problem(Place("settings"), str(error)))
+        return found
+    found.problems += [
+        *settings.warnings,
+        *reader.secret_problems(settings),
+        *reader.broken_promises(settings),
+    ]
+    sources = list(_sources(reader, settings, found.problems))
+    try:
+        found.rules = rules = spec.load(sources, app=settings.api.app, link=settings.alerts.link)
+    except SpecError as error:
+        found.problems += map(_ours, error.problems)
+        return found
+    found.problems += map(_ours, spec.warnings(rules, settings.watch.source))
+    if settings.receivers:
+        found.problems += unreachable(rules, routes(settings), settings.watch.watch_set)
+    return found
+
+
+def unreachable(rules: RuleSet, routes: Sequence[RouteSpec], watch: WatchSet) -> Iterator[Problem]:
+    """A warning for each rule whose alerts no route takes, for all users or for some."""
+    teams: dict[tuple[tuple[str, str], ...], str] = {}
+    for uid, labels in watch.items():
+        teams.setdefault(tuple(sorted(labels.items())), uid)
+    for rule in rules.rules:
+        lost = [uid for team, uid in teams.items() if not _reaches(rule, dict(team), routes)]
+        if not lost:
+            continue
+        whose = (
+            "" if len(lost) == len(teams) else f" about {', '.join(sorted(lost))} (and users labelled alike)"
+        )
+        message = f'alerts of rule "{rule.name}"{whose} reach no receiver: end `routes` with a catch-all'
+        place = Place(*rule.place)
+        yield Problem(place, message, "routes: [..., {receivers: [oncall]}]", is_warning=True)
+
+
+def _reaches(rule: Rule, labels: Labels, routes: Sequence[RouteSpec]) -> bool:
+    own = {"rule": str(rule.name), "severity": rule.severity.value}
+    return any(route.takes({**rule.labels, **labels, **own}) for route in routes)
+
+
+def _sources(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[spec.Source]:
+    for position, name in enumerate(settings.rules.packs):
+        try:
+            yield spec.pack(name)
+        except SpecError as error:
+            place = reader.place(("rules", "packs", position))
+            problems += [_ours(problem)._replace(place=place) for problem in error.problems]
+    try:
+        for path in rule_files(settings):
+            yield from _text(path, problems)
+    except ConfigError as error:
+        problems.append(Problem(reader.place(("rules", "files")), str(error)))
+
+
+def _text(path: Path, problems: list[Problem]) -> Iterator[spec.Source]:
+    try:
+        yield spec.Source(str(path), path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(Problem(Place(str(path)), f"can't read it: {error.strerror}"))
+    except UnicodeDecodeError as error:
+        problems.append(Problem(Place(str(path)), f"not UTF-8 text (byte {error.start}); save it as UTF-8"))
+
+
+def _ours(problem: spec.Problem) -> Problem:
+    message = problem.message + (f"; expected {problem.expected}" if problem.expected else "")
+    return Problem(Place(*problem.place), message, problem.example, problem.is_warning)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110).rstrip()
+
+
+class Schemas(StrEnum):
+    SETTINGS = "settings"
+    RULES = "rules"
+
+
+def show_schema(
+    of: Annotated[Schemas, typer.Argument(help="Of the settings file, or of rule files.")],
+) -> None:
+    print_json(schema() if of is Schemas.SETTINGS else spec.schema())

@@ -1,0 +1,101 @@
+"""What stands before the command: the settings file and the environment; and how commands print."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from monitor.settings import Settings
+    from monitor.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The configuration that a command works with."""
+
+    config: Path | None
+    env: Mapping[str, str]
+
+    def settings(self) -> Settings:
+        """Raises SettingsError with every problem."""
+        from monitor.settings import load
+
+        return load(self.config, self.env)
+
+    def store(self) -> Store:
+        """The store of these settings, beside the running process. Raises ConfigError or StoreError."""
+        from monitor.clock import system_wall
+        from monitor.store.store import Store
+
+        settings = self.settings()
+        return Store.open(settings.store.url, app=settings.api.app, now=system_wall, exclusive=False)
+
+
+def given(ctx: typer.Context) -> Given:
+    """What the root command was given."""
+    found = ctx.find_root().obj
+    return found if isinstance(found, Given) else Given(None, os.environ)
+
+
+def version() -> str:
+    """Of the installed distribution."""
+    try:
+        return metadata.version("cometwatch")
+    except metadata.PackageNotFoundError:
+        return "(not installed, run from its source)"
+
+
+# --- printing ---------------------------------------------------------------------------------------
+
+
+def print_json(value: Any) -> None:
+    """One JSON document; values of ours, times and enums included."""
+    import msgspec
+
+    typer.echo(json.dumps(msgspec.to_builtins(value, str_keys=True), ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """A table as wide as the terminal; piped, every row stays on one line. `empty` stands for no rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    if not rows:
+        typer.echo(empty)
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=1000)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_visible(cell)) for cell in row))
+    console.print(table)
+
+
+def _visible(text: str) -> str:
+    from monitor.logs import one_line
+
+    return one_line(text)
+
+
+def moment(when: datetime | None) -> str:
+    """A time to the second, in UTC."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if when else "-"
+
+
+def say(text: str) -> None:
+    """For people only: a note on standard error, so that `--json` stays JSON."""
+    typer.echo(text, err=True)

@@ -1,0 +1,260 @@
+"""`cometwatch status`, `cursor` and `rejects`: how far we have read, and what we could not read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.given import given, moment, print_json, print_table
+from monitor.errors import ConfigError, NotStored
+from monitor.store.store import Store
+from monitor.store.values import Depth, Reject, UserRow
+from rules.model import MessageId, UserId
+
+AS_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+UID = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
+ASK_S = 3.0  # the monitor is on this machine; longer means that it hangs
+BEGINNING = "start"
+
+STATUS_HELP = """Show what the monitor does: users, receivers, how far we have read, the last errors.
+
+Asks the running monitor; without one, shows what the store holds. Ends with 1 if the monitor runs but its
+work does not progress.
+
+Example: cometwatch status superhero2
+"""
+CURSOR_SHOW_HELP = """Show up to which message a user's list was read.
+
+Example: cometwatch cursor show superhero2
+"""
+CURSOR_SET_HELP = """Read a user's list again from after message ID, or like a new user's from `start`.
+
+Alerts that were raised before are not raised again: their ids are known.
+
+Example: cometwatch cursor set superhero2 17700
+"""
+REJECTS_LIST_HELP = """List rows that could not be decoded, the latest first. The rest of their pages went on.
+
+Example: cometwatch rejects list --limit 10
+"""
+REJECTS_SHOW_HELP = """Show the structure of one such row: keys and types, no contents. Good for a bug report.
+
+Example: cometwatch rejects show 7
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status", help=STATUS_HELP)(status)
+    cursor = typer.Typer(
+        help="Show or move the place up to which a user's list was read.",
+        epilog="Example: cometwatch cursor show superhero2",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    cursor.command("show", help=CURSOR_SHOW_HELP)(cursor_show)
+    cursor.command("set", help=CURSOR_SET_HELP)(cursor_set)
+    app.add_typer(cursor, name="cursor")
+    rejects = typer.Typer(
+        help="Rows of CometChat that could not be decoded.",
+        epilog="Example: cometwatch rejects list",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    rejects.command("list", help=REJECTS_LIST_HELP)(rejects_list)
+    rejects.command("show", help=REJECTS_SHOW_HELP)(rejects_show)
+    app.add_typer(rejects, name="rejects")
+
+
+# --- status -----------------------------------------------------------------------------------------
+
+
+def status(
+    ctx: typer.Context,
+    uid: Annotated[str | None, typer.Argument(metavar="[UID]", help="Only this user.")] = None,
+    *,
+    as_json: AS_JSON = False,
+) -> None:
+    found = given(ctx)
+    live = running(found.settings().server.listen)
+    with found.store() as store:
+        rows, depths, ledger = store.users(), store.depths(), store.ledger()
+    users = live["users"] if live else [_stored_user(row) for row in rows]
+    if uid is not None:
+        users = [_the_user(users, uid.lower())]
+    report = live and live["status"]
+    if as_json:
+        print_json({"running": report, "users": users, "receivers": depths, "ledger": ledger})
+    else:
+        _show_status(report, users, depths)
+    if live and not live["status"]["ready"]:
+        raise typer.Exit(1)
+
+
+def running(listen: str) -> dict[str, Any] | None:
+    """What the monitor on `listen` says of itself, or None if none answers there."""
+    import httpx
+
+    host, _, port = listen.rpartition(":")
+    reachable = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+    try:
+        with httpx.Client(base_url=f"http://{reachable}:{port}", timeout=ASK_S, trust_env=False) as client:
+            status = client.get("/api/status").raise_for_status().json()
+            users = client.get("/api/users").raise_for_status().json()["users"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError):
+        return None
+    return {"status": status, "users": users} if isinstance(status, dict) and "ready" in status else None
+
+
+def _stored_user(row: UserRow) -> dict[str, Any]:
+    return {
+        "uid": row.uid,
+        "state": "stored",
+        "cursor": row.cursor.id,
+        "watermark": row.watermark and row.watermark.isoformat(),
+        "start_at": row.start_at.isoformat(),
+    }
+
+
+def _the_user(users: list[dict[str, Any]], uid: str) -> dict[str, Any]:
+    import difflib
+
+    by_uid = {user["uid"]: user for user in users}
+    if uid not in by_uid:
+        near = difflib.get_close_matches(uid, by_uid, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else "watch.users names who is"
+        raise NotStored(f'"{uid}" is not watched ({hint})')
+    return by_uid[uid]
+
+
+def _show_status(live: dict[str, Any] | None, users: list[dict[str, Any]], depths: list[Depth]) -> None:
+    if live is None:
+        typer.echo("No monitor is running here; this is what the store holds.")
+    elif live["ready"]:
+        typer.echo(f"Watching app {live['app']} since {_time(live['started_at'])}: {_budget(live)}")
+    else:
+        typer.echo(f"NOT WORKING: {'; '.join(live['reasons'])}")
+    typer.echo()
+    columns = ("user", "state", "lag", "last poll", "cursor", "seen up to", "last error")
+    print_table(columns, map(_user, users), empty="No user was watched yet.")
+    typer.echo()
+    rows = [(d.receiver, str(d.pending), moment(d.oldest_at), str(d.dead)) for d in depths]
+    print_table(("receiver", "waiting", "oldest", "dead"), rows, empty="Nothing waits to be delivered.")
+
+
+def _budget(live: dict[str, Any]) -> str:
+    budget = live["budget"]
+    return f"{budget['requests_per_minute']} requests/min, {budget['waiting']} waiting for one"
+
+
+def _user(user: dict[str, Any]) -> tuple[str, ...]:
+    lag, cursor = user.get("lag_s"), user.get("cursor")
+    return (
+        user["uid"],
+        user["state"].replace("_", " "),
+        "-" if lag is None else f"{lag:.0f} s",
+        _time(user.get("last_poll_at")),
+        "-" if cursor is None else str(cursor),
+        _time(user.get("watermark")),
+        user.get("last_error") or "",
+    )
+
+
+def _time(text: str | None) -> str:
+    return moment(datetime.fromisoformat(text)) if text else "-"
+
+
+# --- cursor -----------------------------------------------------------------------------------------
+
+
+def cursor_show(ctx: typer.Context, uid: UID, *, as_json: AS_JSON = False) -> None:
+    with given(ctx).store() as store:
+        row = _row(store, uid.lower())
+    if as_json:
+        print_json({"user": row})
+        return
+    facts = [
+        ("user", row.uid),
+        ("cursor", "-" if row.cursor.id is None else str(row.cursor.id)),
+        ("evaluated above it", ", ".join(str(seen.id) for seen in row.cursor.above) or "-"),
+        ("paging back from", "-" if row.cursor.back is None else str(row.cursor.back)),
+        ("seen up to", moment(row.watermark)),
+        ("watched since", moment(row.start_at)),
+    ]
+    print_table(("", ""), facts, empty="")
+
+
+def cursor_set(
+    ctx: typer.Context,
+    uid: UID,
+    message_id: Annotated[str, typer.Argument(metavar="ID|start", help="A message id, or `start`.")],
+    *,
+    as_json: AS_JSON = False,
+) -> None:
+    target = _message_id(message_id)
+    with given(ctx).store() as store:
+        before = _row(store, uid.lower()).cursor.id
+        with store.write() as tx:
+            tx.set_cursor(UserId(uid.lower()), target)
+    if as_json:
+        print_json({"uid": uid.lower(), "before": before, "now": target})
+    else:
+        now = BEGINNING if target is None else target
+        typer.echo(
+            f"{uid.lower()}: cursor {'-' if before is None else before} -> {now}; taken up within 5 seconds"
+        )
+
+
+def _message_id(text: str) -> MessageId | None:
+    if text == BEGINNING:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ConfigError(f'"{text}" is no message id: give digits, or the word start; for example 17700')
+    return MessageId(int(text))
+
+
+def _row(store: Store, uid: str) -> UserRow:
+    row = store.user(UserId(uid))
+    if row is None:
+        raise NotStored(f'"{uid}" was never watched: `cometwatch status` lists the users')
+    return row
+
+
+# --- rejects ----------------------------------------------------------------------------------------
+
+
+def rejects_list(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+    as_json: AS_JSON = False,
+) -> None:
+    with given(ctx).store() as store:
+        found = store.rejects(limit)
+    if as_json:
+        print_json({"rejects": found})
+    else:
+        print_table(("id", "found", "user", "message", "reason"), map(_reject, found), empty="None.")
+
+
+def _reject(one: Reject) -> tuple[str, ...]:
+    return str(one.id), moment(one.at), one.uid, one.message_id or "-", one.reason
+
+
+def rejects_show(
+    ctx: typer.Context,
+    reject_id: Annotated[int, typer.Argument(metavar="ID", help="As `rejects list` shows it.")],
+    *,
+    as_json: AS_JSON = False,
+) -> None:
+    with given(ctx).store() as store:
+        found = store.reject(reject_id)
+    if found is None:
+        raise NotStored(f"there is no reject {reject_id}: `cometwatch rejects list` shows them")
+    if as_json:
+        print_json({"reject": found})
+        return
+    facts = [("reject", str(found.id)), ("found", moment(found.at)), ("user", found.uid)]
+    facts += [("message", found.message_id or "-"), ("reason", found.reason), ("structure", found.structure)]
+    print_table(("", ""), facts, empty="")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from random import Random
 from typing import Any, Final, Literal, TextIO
 
@@ -15,11 +16,11 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from monitor import notices
+from monitor.caretaker import Caretaker
 from monitor.clock import Clock
 from monitor.configuration import Configuration
 from monitor.delivery.fleet import Fleet, Post
 from monitor.delivery.outbox import Deliverer
-from monitor.delivery.policy import decide
 from monitor.delivery.sinks import SINKS, Sink
 from monitor.delivery.values import Receiver, TextPolicy
 from monitor.errors import ConfigError, StoreError
@@ -32,16 +33,14 @@ from monitor.settings.model import Receiver as ReceiverSettings
 from monitor.settings.model import Settings
 from monitor.source.client import Client, Endpoint, base_url
 from monitor.store.store import Store, Tx
-from monitor.store.values import Commit, UserRow
+from monitor.store.values import UserRow
 from monitor.store.writer import RunSync, Writer
 from monitor.timers import Timers
-from rules.model import Alert, Status, UserId
+from rules.model import UserId
 
 log = structlog.get_logger(__name__)
 
 BEGINNING: Final = datetime.fromtimestamp(0, UTC)
-LOOK_S: Final = 2.0  # how often commands' changes, our own sight and the gauges are looked at
-PRUNE_S: Final = 3600.0
 # What a running process can't exchange without losing its place: it says so and goes on as before.
 FIXED: Final = ("api", "poll", "store", "server", "log")
 
@@ -81,8 +80,17 @@ class App:
         self.writer = Writer(store, run_sync=outside.run_sync, at=outside.at, observe=self._observe_commit)
         self.fleet = Fleet()
         self.intake = self._make_intake(configuration.settings)
-        self._blind: Alert | None = None
-        self._version = -1
+        self.caretaker = Caretaker(
+            store=store,
+            writer=self.writer,
+            intake=self.intake,
+            fleet=self.fleet,
+            health=self.health,
+            metrics=self.metrics,
+            configuration=lambda: self.configuration,
+            clock=outside.clock,
+            run_sync=outside.run_sync,
+        )
 
     # --- building ----------------------------------------------------------------------------------------
 
@@ -152,8 +160,8 @@ class App:
                 async with trio.open_nursery() as intake:
                     await self._begin()
                     intake.start_soon(self.intake.run, name="intake")
-                    intake.start_soon(self._look_after, name="look after")
-                    intake.start_soon(self._prune, name="prune")
+                    intake.start_soon(self.caretaker.look_after, name="look after")
+                    intake.start_soon(self.caretaker.prune, name="prune")
                     if reload is not None:
                         intake.start_soon(self._reload_when_told, reload, name="reload")
                     task_status.started(url)
@@ -170,18 +178,17 @@ class App:
         settings = self.configuration.settings
         if self.store.opened_empty:
             log.warning("store.empty", watching_since=self.store.watching_since.isoformat())
+        self.metrics.started(version("cometwatch"))
         self.metrics.budget_requests_per_minute.set(settings.api.requests_per_minute)
-        firing = await self._outside.run_sync(self.store.alerts, 1000, Status.FIRING)
-        self._blind = next((alert for alert in firing if alert.rule == notices.BLIND), None)
-        self.intake.mutes = await self._outside.run_sync(self.store.mutes, self._outside.clock.wall())
         await self._adopt(self.configuration)
+        await self.caretaker.begin()
         self.fleet.employ(self._posts(settings))
 
     async def _adopt(self, configuration: Configuration) -> None:
         """Make a configuration the one in force: in one transaction, then in memory at once."""
         settings, orders = configuration.settings, configuration.orders
         start_at = start_of(settings.watch.start, now=self._outside.clock.wall())
-        followed = set(self.intake.stored_cursors())
+        followed = self.intake.followed
 
         def work(tx: Tx) -> tuple[list[UserRow], frozenset[UserId]]:
             closed = tx.adopt_rules(orders.rules.fingerprints)
@@ -205,6 +212,7 @@ class App:
         self.metrics.expect(
             rules=[*orders.rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
         )
+        self.health.config_error = None
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set(self._outside.clock.wall().timestamp())
 
@@ -219,127 +227,18 @@ class App:
         assert self._read is not None, "an app without `read` is not told to reload"
         try:
             configuration = await self._outside.run_sync(self._read)
-            self._check_fixed(configuration.settings)
+            check_fixed(self.configuration.settings, configuration.settings)
             if _same(configuration, self.configuration):
                 return True
             await self._adopt(configuration)
         except (ConfigError, StoreError) as error:
             self.metrics.config_last_reload_successful.set(0)
+            self.health.config_error = str(error)
             log.error("config.reload_failed", reason=reason, error=str(error), kept="the last good one")
             return False
         self.fleet.employ(self._posts(configuration.settings))
         log.info("config.reloaded", reason=reason, rules=len(configuration.rules.rules))
         return True
-
-    def _check_fixed(self, new: Settings) -> None:
-        old = self.configuration.settings
-        changed = [key for key in FIXED if getattr(new, key) != getattr(old, key)]
-        if new.watch.source != old.watch.source:
-            changed.append("watch.source")
-        if changed:
-            raise ConfigError(f"{', '.join(changed)} changed: these take effect only after a restart")
-
-    # --- looking after the rest --------------------------------------------------------------------------
-
-    async def _look_after(self) -> None:
-        while True:
-            try:
-                await self._notice_commands()
-                await self._notice_blindness()
-                await self._show()
-            except StoreError as error:
-                # The next look tries again; readiness and the log say that the store is in trouble.
-                self.health.store_error = str(error)
-                log.error("store.failed", error=str(error))
-            await trio.sleep(LOOK_S)
-
-    async def _notice_commands(self) -> None:
-        """Take over what a command changed in the store: mutes, cursors, redriven or dropped entries."""
-        run_sync, store = self._outside.run_sync, self.store
-        version = await run_sync(store.version)
-        now = self._outside.clock.wall()
-        if version == self._version:
-            self.intake.mutes = tuple(mute for mute in self.intake.mutes if mute.until > now)
-            return
-        first_look, self._version = self._version < 0, version
-        self.intake.mutes = await run_sync(store.mutes, now)
-        if not first_look:
-            cursors = self.intake.stored_cursors()
-            rows = [
-                row for row in await run_sync(store.users) if row.cursor != cursors.get(row.uid, row.cursor)
-            ]
-            self.intake.follow(rows)
-        self.fleet.nudge()
-
-    async def _notice_blindness(self) -> None:
-        """Tell receivers that we can't see, and when we can again."""
-        now = self._outside.clock.wall()
-        since = self.health.blind_since(now, after=self.configuration.settings.blind_after)
-        if since and self._blind is None:
-            app = self.configuration.settings.api.app
-            self._blind = notices.blind(app=app, since=since, error=self.health.last_error or "", now=now)
-            await self._tell(self._blind)
-        elif self._blind and self.health.failing_since is None and self.health.last_success_at:
-            await self._tell(notices.sees_again(self._blind, now=now))
-            self._blind = None
-
-    async def _tell(self, alert: Alert) -> None:
-        orders, mutes = self.configuration.orders, self.intake.mutes
-        findings = decide(
-            [alert],
-            routes=orders.routes,
-            watch=orders.watch,
-            mutes=mutes,
-            now=alert.event_at,
-            max_age=orders.max_age,
-        )
-        committed = await self.writer.submit(lambda tx: tx.commit(Commit(findings=findings)))
-        self.fleet.nudge()
-        log.log(
-            40 if alert.status is Status.FIRING else 20,
-            f"source.{'blind' if alert.status is Status.FIRING else 'sees_again'}",
-            title=alert.title,
-            new=bool(committed.fresh),
-        )
-
-    async def _prune(self) -> None:
-        while True:
-            await trio.sleep(PRUNE_S)
-            keep = self.configuration.settings.retention
-            prune = partial(Tx.prune, now=self._outside.clock.wall(), keep=keep)
-            try:
-                removed = await self.writer.submit(prune)
-            except StoreError as error:
-                log.error("store.prune_failed", error=str(error))
-            else:
-                log.info("store.pruned", rows=removed)
-
-    async def _show(self) -> None:
-        """Bring the gauges up to date."""
-        metrics, now = self.metrics, self._outside.clock.wall()
-        for depth in await self._outside.run_sync(self.store.depths):
-            if depth.receiver not in {r.name for r in self.configuration.settings.receivers}:
-                continue
-            age = (now - depth.oldest_at).total_seconds() if depth.oldest_at else 0.0
-            metrics.outbox_pending.labels(depth.receiver).set(depth.pending)
-            metrics.outbox_dead.labels(depth.receiver).set(depth.dead)
-            metrics.outbox_oldest_age_seconds.labels(depth.receiver).set(max(0.0, age))
-        sights = self.health.sights.values()
-        metrics.users.labels("unknown").set(sum(sight.unknown for sight in sights))
-        metrics.users.labels("failing").set(sum(bool(s.failures) and not s.unknown for s in sights))
-        metrics.users.labels("watched").set(len(self.configuration.settings.watch.users))
-        lags = [(now - sight.watermark).total_seconds() for sight in sights if sight.watermark]
-        metrics.watermark_lag_seconds.set(max(lags, default=0.0))
-        metrics.timers_pending.set(len(self.intake.timers))
-        metrics.source_paused_until_timestamp_seconds.set(self._paused_until(now))
-        blind = self.health.failing_since
-        metrics.source_blind_seconds.set((now - blind).total_seconds() if blind else 0.0)
-        if self.health.last_success_at:
-            metrics.last_poll_success_timestamp_seconds.set(self.health.last_success_at.timestamp())
-
-    def _paused_until(self, now: datetime) -> float:
-        until = self.intake.gate.closed_until
-        return now.timestamp() + until - self._outside.clock.monotonic() if until is not None else 0.0
 
     # --- what parts tell ---------------------------------------------------------------------------------
 
@@ -402,6 +301,15 @@ def make_sink(receiver: ReceiverSettings, *, app: str, outside: Outside) -> Sink
             clock=outside.clock,
         )
     return make(stream=outside.stream, clock=outside.clock)
+
+
+def check_fixed(old: Settings, new: Settings) -> None:
+    """Raise ConfigError if a reload would change what a running process can't exchange."""
+    changed = [key for key in FIXED if getattr(new, key) != getattr(old, key)]
+    if new.watch.source != old.watch.source:
+        changed.append("watch.source")
+    if changed:
+        raise ConfigError(f"{', '.join(changed)} changed: restart to make it take effect, or change it back")
 
 
 def _same(one: Configuration, other: Configuration) -> bool:

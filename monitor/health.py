@@ -32,6 +32,7 @@ class Health:
     failing_since: datetime | None = None  #: the first failure after the last answer
     last_error: str | None = None
     store_error: str | None = None
+    config_error: str | None = None  #: why the last reload was refused
     last_commit_at: datetime | None = None
 
     def sight(self, uid: UserId) -> Sight:

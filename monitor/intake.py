@@ -120,7 +120,7 @@ class Intake:
         self._slots = trio.Semaphore(pollers)
         self._changed = trio.Event()
         self._users: dict[UserId, Followed] = {}
-        self._skew = timedelta()
+        self.skew = timedelta()  #: CometChat's clock minus ours
 
     # --- who is followed ---------------------------------------------------------------------------------
 
@@ -150,9 +150,32 @@ class Intake:
             self._health.sights.pop(uid, None)
             self._turns.remove(uid)
 
-    def stored_cursors(self) -> dict[UserId, Cursor]:
-        """The cursors as we believe them stored, to be held against the store after somebody set one."""
-        return {uid: user.stored for uid, user in self._users.items()}
+    def set_back(self, rows: Iterable[UserRow]) -> None:
+        """Read on from the store's cursors where a command changed them.
+
+        A row that is merely older than a commit of ours leads to a Conflict, and to reading it once more.
+        """
+        self.follow(
+            [row for row in rows if row.uid in self._users and row.cursor != self.stored_cursor(row.uid)]
+        )
+
+    def stored_cursor(self, uid: UserId) -> Cursor:
+        """The user's cursor as we believe it stored."""
+        user = self._users.get(uid)
+        return user.stored if user else Cursor()
+
+    @property
+    def followed(self) -> frozenset[UserId]:
+        return frozenset(self._users)
+
+    def is_behind(self, uid: UserId) -> bool:
+        """Whether more rows of this user are known to wait."""
+        user = self._users.get(uid)
+        return user is not None and (user.drain.reached is not None or user.drain.cursor.back is not None)
+
+    def waiting(self) -> int:
+        """Users that are due and wait for budget, or for a pause to end."""
+        return self._turns.overdue(self._clock.monotonic())
 
     # --- the loop ----------------------------------------------------------------------------------------
 
@@ -191,7 +214,7 @@ class Intake:
 
     async def _poll(self, uid: UserId, user: Followed, turn: Turn, *, is_probe: bool) -> None:
         asked = ask(
-            user.drain, page_size=self._page_size, catch_up=turn.catch_up, now=self._clock.wall() + self._skew
+            user.drain, page_size=self._page_size, catch_up=turn.catch_up, now=self._clock.wall() + self.skew
         )
         began = self._clock.monotonic()
         try:
@@ -227,7 +250,7 @@ class Intake:
         self._expect_timers(uid)
 
     def _answered(self, uid: UserId, page: Page, *, is_probe: bool) -> None:
-        self._skew = page.skew
+        self.skew = page.skew
         self._health.answered(uid, now=self._clock.wall())
         self._metrics.polls_total.labels("rows" if page.rows else "empty").inc()
         if is_probe:
@@ -339,7 +362,7 @@ class Intake:
             self._turns.expect_by(uid, math.inf)
             return
         seen_at = due + self._settle + WATERMARK_MARGIN
-        wait = (seen_at - (self._clock.wall() + self._skew)).total_seconds()
+        wait = (seen_at - (self._clock.wall() + self.skew)).total_seconds()
         self._turns.expect_by(uid, self._clock.monotonic() + wait + TIMER_MARGIN_S)
         self._wake()
 

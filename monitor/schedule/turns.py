@@ -103,6 +103,11 @@ class Turns:
         self._drop_stale()
         return max(0.0, self._heap[0][0] - now) if self._heap else math.inf
 
+    def overdue(self, now: float) -> int:
+        """How many users wait for a turn that is theirs already. Looks at every user."""
+        due = sum(s.due <= now and not s.in_flight for u, s in self._seats.items() if u not in self._catch_up)
+        return due + len(self._catch_up)
+
     def take(self, now: float) -> Turn | None:
         """The next turn, or None before its time. Others waiting, catch-up gets at most every second one."""
         self._drop_stale()

@@ -1,0 +1,152 @@
+"""The whole app on the simulator, in virtual time: `at` t this happens, `by` t + d that was delivered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import trio
+from prometheus_client import CollectorRegistry
+
+from monitor.app import App, Outside
+from monitor.clock import virtual
+from monitor.configuration import Configuration, read
+from monitor.simulator import Faults, Options, World, build
+from monitor.source.transport import open_http
+from monitor.store.store import Store
+from monitor.store.writer import inline
+
+START = datetime(2026, 11, 22, 8, tzinfo=UTC)
+KEY = "0123456789abcdef0123456789abcdef01234567"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+CONFIG = f"""
+api: {{base_url: "http://cometchat.test/v3", api_key: "{KEY}", requests_per_minute: 600}}
+watch:
+  users: [{{uid: superhero2, labels: {{team: heroes}}}}, superhero3]
+  start: now
+store: {{url: "sqlite:///cometwatch.db"}}
+receivers:
+  - {{name: oncall, slack: {{webhook_url: "https://hooks.slack.test/services/T0/B0/secret"}}}}
+  - {{name: ops-hook, webhook: {{url: "https://ops.test/hook", secret: "{SECRET}"}}}}
+routes:
+  - {{receivers: [oncall, ops-hook]}}
+"""
+
+
+@dataclass
+class Receivers:
+    """Slack and the webhook: keep what they accept, answer as told."""
+
+    status: dict[str, int] = field(default_factory=dict)  #: host -> status; 200 unless told otherwise
+    posts: list[tuple[float, str, httpx.Headers, Any]] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        status = self.status.get(request.url.host, 200)
+        if status == 200:
+            body = json.loads(request.content)
+            self.posts.append((trio.current_time(), request.url.host, request.headers, body))
+        return httpx.Response(status, text="ok" if status == 200 else "no")
+
+    @property
+    def webhooks(self) -> list[dict[str, Any]]:
+        return [body for _, host, _, body in self.posts if host == "ops.test"]
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        """Every alert that the webhook accepted, in order."""
+        return [alert for body in self.webhooks for alert in body["data"]["alerts"]]
+
+    @property
+    def slack(self) -> list[dict[str, Any]]:
+        return [body for _, host, _, body in self.posts if host == "hooks.slack.test"]
+
+    def told(self, rule: str) -> list[tuple[str, tuple[str, ...]]]:
+        """(status, watched users) of a rule's alerts, as the webhook was told."""
+        return [(a["status"], tuple(a["watched_users"])) for a in self.alerts if a["rule"] == rule]
+
+
+@dataclass
+class Stage:
+    """A world, a monitor over it, and the receivers it tells."""
+
+    folder: Path
+    world: World
+    receivers: Receivers = field(default_factory=Receivers)
+
+    def configuration(self, text: str = CONFIG) -> Configuration:
+        file = self.folder / "cometwatch.yaml"
+        file.write_text(text.replace("sqlite:///", f"sqlite:///{self.folder}/"), encoding="utf-8")
+        return read(file, {})
+
+    @asynccontextmanager
+    async def monitor(
+        self, text: str = CONFIG, *, source: httpx.AsyncBaseTransport | None = None
+    ) -> AsyncIterator[App]:
+        """A running monitor; leaving the block stops it gracefully."""
+        clock, stop = virtual(START), trio.Event()
+        configuration = self.configuration(text)
+        transport = source or httpx.ASGITransport(build(self.world))
+        settings = configuration.settings
+        store = Store.open(settings.store.url, app=settings.api.app, now=clock.wall)
+        async with (
+            open_http(transport=transport) as http,
+            httpx.AsyncClient(transport=httpx.MockTransport(self.receivers)) as sinks,
+            trio.open_nursery() as nursery,
+        ):
+            with store:
+                outside = Outside(
+                    http=http, sinks=sinks, stream=StringIO(), clock=clock, random=Random(1), run_sync=inline
+                )
+                app = App(
+                    configuration,
+                    store=store,
+                    outside=outside,
+                    registry=CollectorRegistry(),
+                    read=lambda: read(self.folder / "cometwatch.yaml", {}),
+                )
+                await nursery.start(app.run, stop)
+                yield app
+                stop.set()
+                await trio.testing.wait_all_tasks_blocked()
+                while nursery.child_tasks:
+                    await trio.sleep(0.1)
+
+
+def make_stage(folder: Path, *, options: Options | None = None, rate_limit: int | None = None) -> Stage:
+    """Three people and a group, nothing said yet."""
+    world = World(
+        api_key=KEY,
+        rate_limit=rate_limit,
+        seed=7,
+        clock=lambda: START.timestamp() + trio.current_time(),
+        faults=Faults(seed=7),
+        options=options,
+    )
+    return Stage(folder=folder, world=world)
+
+
+def people(world: World) -> None:
+    for uid, name in (
+        ("superhero1", "Iron Man"),
+        ("superhero2", "Captain America"),
+        ("superhero3", "Spiderman"),
+    ):
+        world.add_user(uid, name)
+    world.add_group("heroes", "Heroes", members=["superhero1", "superhero2", "superhero3"])
+
+
+async def until(seconds: float) -> None:
+    """Let the virtual clock go on to `seconds` after the start."""
+    await trio.sleep(max(0.0, seconds - trio.current_time()))
+
+
+Happening = Callable[[World], object]

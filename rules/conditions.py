@@ -480,7 +480,7 @@ class AllOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     conditions: tuple[Condition, ...]
 
     def describe(self) -> str:
-        return " and ".join(bracketed(part, AnyOf) for part in self.conditions) or "anything"
+        return ", and ".join(bracketed(part, AnyOf) for part in self.conditions) or "anything"
 
     def compile(self) -> Test:
         return every([condition.compile() for condition in sorted(self.conditions, key=cost)])

@@ -83,20 +83,18 @@ def simulate(
     )
     names = [] if empty else ["recorded"]
     scripts = [_scenario(name, seed, rate) for name in (*names, *([scenario_name] if scenario_name else []))]
-    try:
-        populate(world, users=users, backlog=backlog, seed=seed)
-    except ValueError as error:
-        raise ConfigError(f"--backlog {backlog}: {error}; for example --users 2") from error
-    trio.run(_run, world, listen, scripts)
+    with listening(listen) as listener:  # before the crowd is made: a taken port is known at once
+        try:
+            populate(world, users=users, backlog=backlog, seed=seed)
+        except ValueError as error:
+            raise ConfigError(f"--backlog {backlog}: {error}; for example --users 2") from error
+        trio.run(_run, world, listener, scripts)
 
 
 async def serve(
-    app: Starlette, listen: str, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    app: Starlette, listener: socket.socket, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until cancelled; starts with the base address, for example `http://127.0.0.1:9000`.
-
-    Raises ConfigError if the address can't be listened on.
-    """
+    """Serve until cancelled; takes the listener over. Starts with the address, like http://127.0.0.1:9000."""
 
     async def without_dropped(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -104,7 +102,6 @@ async def serve(
         except ConnectionResetError:
             return  # dropped on purpose: an unfinished answer makes the server close the connection
 
-    listener = _listener(listen)
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.include_date_header = False  # the API's clock may be skewed
@@ -117,7 +114,8 @@ async def serve(
         task_status.started(binds[0])
 
 
-def _listener(listen: str) -> socket.socket:
+def listening(listen: str) -> socket.socket:
+    """A socket that listens on HOST:PORT; port 0 takes a free one. Raises ConfigError if it can't."""
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -130,9 +128,9 @@ def _listener(listen: str) -> socket.socket:
     return listener
 
 
-async def _run(world: World, listen: str, scripts: Sequence[Scenario]) -> None:
+async def _run(world: World, listener: socket.socket, scripts: Sequence[Scenario]) -> None:
     async with trio.open_nursery() as nursery:
-        base = await nursery.start(serve, build(world), listen)
+        base = await nursery.start(serve, build(world), listener)
         _introduce(base, world.keys.api_key, [script.name for script in scripts])
         for script in scripts:
             nursery.start_soon(_play, world, script, name=f"scenario {script.name}")

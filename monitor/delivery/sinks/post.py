@@ -23,6 +23,7 @@ ANSWER_S: Final = 2.0
 alert into a timeout, and so into a repeated one."""
 
 _EXCERPT: Final = 160
+_CUT: Final = "[…]"
 _COMPARED: Final = 400
 _ECHO: Final = 10
 """Characters in a row of an answer that also stand in what we sent: then the answer is quoting us."""
@@ -82,11 +83,11 @@ async def _beginning(response: httpx.Response) -> bytes:
     """At most MAX_ANSWER bytes, as far as they come within ANSWER_S. Raw: nothing is unpacked."""
     body = bytearray()
     try:
-        with trio.move_on_after(ANSWER_S):
+        with trio.move_on_after(ANSWER_S) as scope:
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) >= MAX_ANSWER:
-                    break
+                    scope.cancel()  # a `break` would leave httpx's nested generators open
     except httpx.TransportError:
         pass  # the status came; that the rest did not changes nothing
     return bytes(body[:MAX_ANSWER])
@@ -97,10 +98,12 @@ def _cause(exc: BaseException) -> str:
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed ({cause.reason or 'no reason given'}): check the receiver's certificate"
+            reason = getattr(cause, "reason", None) or type(cause).__name__
+            return f"TLS failed ({reason}): check the receiver's certificate and port"
         if isinstance(cause, OSError) and cause.errno is not None:
             return f"no connection ({errno.errorcode.get(cause.errno, 'name not resolved')})"
-        cause = cause.__cause__ or cause.__context__
+        several = isinstance(cause, BaseExceptionGroup)  # one for each address that was tried
+        cause = cause.exceptions[0] if several else cause.__cause__ or cause.__context__
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return f"the receiver's URL can't be used ({type(exc).__name__}): it must be http:// or https://"
     return f"the request did not complete ({type(exc).__name__})"
@@ -109,16 +112,19 @@ def _cause(exc: BaseException) -> str:
 def excerpt(answer: Answer, *, sent: Iterable[str], secrets: Iterable[str]) -> str:
     """What the receiver said about it, for a person, or "" when that could give away what must stay.
 
-    Receivers like to echo requests in their errors. An answer that shares a run of characters with what
-    we sent, or holds a secret, is left out whole; addresses and long tokens are cut out of the others.
+    Addresses and long tokens are cut out. Receivers like to echo requests in their errors: an answer that
+    shares a run of characters with what we sent, or holds a secret, is left out whole.
     """
-    # Compared before it is made pleasant, and beyond what is shown: a cut must not hide an echo.
-    said = plain(answer.body[:_COMPARED].decode("utf-8", "replace"), _COMPARED)
-    known = [plain(text, 1 << 20) for text in (*sent, *secrets)]
-    runs = {said[i : i + _ECHO] for i in range(len(said) - _ECHO + 1)}
-    if any(run in text for text in known for run in runs):
+    private = {_bare(secret) for secret in secrets} - {"", _CUT}
+    known = [*(_bare(text) for text in sent), *private]
+    # Compared beyond what is shown: a cut must not hide an echo.
+    said = _bare(answer.body[:_COMPARED].decode("utf-8", "replace"))
+    runs = {said[start : start + _ECHO] for start in range(len(said) - _ECHO + 1)}
+    if any(run in text for text in known for run in runs) or any(secret in said for secret in private):
         return ""
-    if any(secret and secret in said for secret in secrets):
-        return ""
-    said = re.sub(r"\w+://\S+", "[address]", said)
-    return plain(re.sub(r"[\w+/=-]{24,}", "[token]", said), _EXCERPT)
+    return plain(said, _EXCERPT)
+
+
+def _bare(text: str) -> str:
+    """One line without addresses and long tokens."""
+    return re.sub(r"\w+://\S+|[\w+/=-]{24,}", _CUT, " ".join(text.split()))

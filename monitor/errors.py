@@ -20,7 +20,7 @@ class StoreError(CometwatchError):
 
 
 class Conflict(CometwatchError):  # noqa: N818 - it is an answer, not a fault
-    """The cursor or a rule state moved since it was read: read it again, redo the step. Nothing was written."""
+    """The cursor or a rule state moved since it was read: read again and redo. Nothing was written."""
 
 
 class NotStored(CometwatchError):  # noqa: N818

@@ -204,7 +204,7 @@ class Intake(Findings):
             self._run(MOVE_USER, {"of_uid": commit.uid, "cursor": cursor, "watermark": watermark})
 
     def _moved_from(self, commit: Commit) -> bool:
-        """The common road, in one statement; False if the stored cursor is not the expected, byte for byte."""
+        """Move in one statement, the common road; False if the stored bytes are not the expected cursor's."""
         if commit.expected is None:
             return False
         return (

@@ -72,10 +72,10 @@ class Part:
         if self._spoilt:
             raise StoreError(*self._spoilt.args) from self._spoilt
 
-    def _run(self, statement: Executable, rows: Row | Sequence[Row] = ()) -> CursorResult[Any]:
+    def _run(self, statement: Executable, rows: Row | Sequence[Row] | None = None) -> CursorResult[Any]:
         self.check()
         with self._spoiling():
-            return self._connection.execute(statement, rows)
+            return self._connection.execute(statement, rows or None)
 
     def _run_each(self, statement: Executable, rows: Sequence[Row]) -> None:
         """Run `statement` for each of `rows`; for none of them, not at all."""

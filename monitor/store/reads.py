@@ -153,8 +153,8 @@ class Reads(ABC):
         """The sums, all of one moment; what was pruned is still counted."""
         live = select(entries.c.state, func.count()).group_by(entries.c.state)
         with self._reading() as connection:
-            sums = dict(connection.execute(select(tallies.c.name, tallies.c.total)).tuples().all())
-            states: dict[str, int] = dict(connection.execute(live).tuples().all())
+            sums = dict(connection.execute(select(tallies.c.name, tallies.c.total)).all())
+            states: dict[str, int] = dict(connection.execute(live).all())
             alive = connection.execute(select(func.count()).select_from(alerts)).scalar_one()
         by_state = {
             state.value: states.get(state.value, 0) + sums.get(f"entries.{state.value}", 0)

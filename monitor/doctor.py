@@ -93,11 +93,11 @@ class Examination:
             await self._look(probe)
 
     def _around(self, name: str, place: str) -> Iterator[Probe]:
-        """Small pages on both sides of an id in the middle of what was seen."""
+        """Small pages on both sides of an id that was seen, with more rows after it than before."""
         ids = sorted(self.looks[name].ids)
         if not ids:
             return
-        pivot = ids[len(ids) // 2]
+        pivot = ids[len(ids) // 3]
         yield Probe("append" if place == "list" else "all_append", place, page(FEW, "append", pivot))
         if place == "list":
             yield Probe("prepend", place, page(FEW, "prepend", pivot))
@@ -117,6 +117,7 @@ class Examination:
             return
         self.looks[probe.name] = look_at(
             reply.body if probe.place != "user" else NOTHING,  # of the user only whether they are known
+            uid=self._uid,
             asked=probe.shown,
             rate_headers=rate_spelling(reply.headers),
             skew_s=reply.skew.total_seconds(),

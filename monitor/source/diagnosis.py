@@ -26,6 +26,7 @@ class Seen(Value, frozen=True, kw_only=True):
     id: MessageId
     category: str
     receiver_type: str
+    incoming: bool  #: to the user in question, by another one
     mentions: bool
     attachments: bool
     delivered: bool
@@ -69,15 +70,18 @@ class Fact(Value, frozen=True, kw_only=True):
 Looks = Mapping[str, Look]
 
 
-def look_at(body: bytes, *, asked: str, rate_headers: str | None, skew_s: float) -> Look:
-    """The look that a good answer gives; an answer that is no page is an error of its own."""
+def look_at(body: bytes, *, uid: str, asked: str, rate_headers: str | None, skew_s: float) -> Look:
+    """The look that a good answer gives; an answer that is no page is an error of its own.
+
+    Nothing of `uid` is kept: it tells which rows were for the user.
+    """
     try:
         rows, meta = open_envelope(body)
     except Undecodable as problem:
         return Look(asked=asked, error=f"BadResponse: {problem}", rate_headers=rate_headers, skew_s=skew_s)
     return Look(
         asked=asked,
-        rows=tuple(seen for raw in rows if (seen := _seen(raw)) is not None),
+        rows=tuple(seen for raw in rows if (seen := _seen(raw, uid)) is not None),
         size=page_size(meta),
         meta=_keys(meta),
         rate_headers=rate_headers,
@@ -85,13 +89,14 @@ def look_at(body: bytes, *, asked: str, rate_headers: str | None, skew_s: float)
     )
 
 
-def _seen(raw: bytes | msgspec.Raw) -> Seen | None:
+def _seen(raw: bytes | msgspec.Raw, uid: str) -> Seen | None:
     try:
         row = msgspec.json.decode(raw)
         return Seen(
             id=read_id(row["id"]),
             category=str(row.get("category"))[:20],
             receiver_type=str(row.get("receiverType"))[:20],
+            incoming=row.get("receiver") == uid and row.get("sender") != uid,
             mentions=bool(_data(row).get("mentions")) or "<@" in str(_data(row).get("text")),
             attachments=bool(_data(row).get("attachments")),
             delivered=bool(number(row.get("deliveredAt"))),
@@ -397,9 +402,9 @@ def _marks(looks: Looks, name: str, source: str) -> Fact:
     fact = f"marks_by_{source.replace('-', '_')}"
     if before is None or after is None or not (before.is_answered and after.is_answered):
         return _fact(fact, question, UNKNOWN, "the list could not be read twice", before, after)
-    open_rows = {row.id: row for row in before.rows if not (row.delivered and row.read)}
+    open_rows = {row.id: row for row in before.rows if row.incoming and not (row.delivered and row.read)}
     if not open_rows:
-        meaning = "every row was delivered and read before: send one to a user who is offline and ask again"
+        meaning = "no unread message to this user: send one while they are offline and ask again"
         return _fact(fact, question, UNKNOWN, meaning, before)
     changed = [row for row in after.rows if row.id in open_rows and _was_marked(open_rows[row.id], row)]
     if changed:
@@ -500,6 +505,6 @@ def _evidence(look: Look) -> str:
     if look.error is not None:
         return f"{look.asked} -> {look.error}"
     if not look.ids:
-        return f"{look.asked} -> no rows"
+        return f"{look.asked} -> {'no rows' if '/messages' in look.asked else 'answered'}"
     few = ", ".join(map(str, look.ids)) if len(look.ids) <= 4 else f"{look.ids[0]} … {look.ids[-1]}"
     return f"{look.asked} -> {len(look.rows)} rows: {few}"

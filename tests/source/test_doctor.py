@@ -1,0 +1,318 @@
+"""The doctor: what a few reads of an app prove, on servers that behave in every documented and feared way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from trio.testing import MockClock
+
+from monitor.clock import Clock
+from monitor.doctor import MAX_REQUESTS, Report, examine, masked
+from monitor.simulator import Fault, Faults, Options, World, build
+from monitor.source.client import Client
+from monitor.source.diagnosis import QUESTIONS, Look, Seen, conclude, look_at
+from monitor.source.transport import open_http
+from rules.model import MessageId, UserId
+from tests.source.rows import a_body, a_call, a_row
+from tests.source.serving import KEY, Answer, Server, talking_to
+from tests.source.test_answers import NOW, an_error
+
+BASE = "http://sim.test/v3"
+UID = UserId("superhero2")
+
+
+def a_world(*faults: Fault, has_calls: bool = True, has_groups: bool = True, **options: Any) -> World:
+    """An app in which superhero2 got five texts, and if wanted a call and two group messages."""
+    world = World(
+        api_key=KEY,
+        auth_only_key="f" * 40,
+        clock=NOW.timestamp,
+        faults=Faults(*faults),
+        options=Options(**options),
+        rate_limit=10_000,
+    )
+    for uid in ("superhero1", "superhero2", "superhero3"):
+        world.add_user(uid)
+    world.add_group("hiking", "Hiking", owner="superhero1", members=["superhero2", "superhero3"])
+    for number in range(5):
+        world.send("superhero3", "superhero2", content={"text": f"secret words {number}"})
+    if has_calls:
+        world.start_call("superhero1", "superhero2", type_="audio")
+    if has_groups:
+        for _ in range(2):
+            world.send("superhero1", "hiking", receiver_type="group", content={"text": "secret <@all:all>"})
+    return world
+
+
+async def examined(server: Any, *, key: str = KEY, uid: UserId = UID) -> Report:
+    async with open_http(transport=httpx.ASGITransport(server)) as http:
+        client = Client(base_url=BASE, api_key=lambda: key, http=http, clock=Clock(wall=lambda: NOW))
+        return await examine(client, uid, base_url=BASE)
+
+
+def answers(report: Report) -> dict[str, str]:
+    return {fact.name: fact.answer for fact in report.facts}
+
+
+# --- on the simulator -------------------------------------------------------------------------------------
+
+
+async def test_a_well_behaved_app_settles_every_question() -> None:
+    world = a_world()
+    report = await examined(build(world))
+    assert (report.stopped, report.requests, len(world.requests)) == (None, 19, 19)
+    assert {asked.method for asked in world.requests} == {"GET"}
+    assert answers(report) == {
+        "key_scope": "fullAccess",
+        "row_order": "ascending",
+        "append_id": "yes",
+        "append_next": "yes",
+        "prepend_id": "yes",
+        "user_all_append_id": "yes",
+        "page_size": "perPage and limit; without either: 6 rows",
+        "largest_page": "yes (6 rows)",
+        "meta": answers(report)["meta"],
+        "groups_in_user": "no (2 left out)",
+        "calls_in_user": "yes",
+        "groups_in_user_all": "yes",
+        "calls_in_user_all": "yes",
+        "append_without_id": "the newest rows",
+        "append_from_zero": "the oldest rows",
+        "no_affix": "the newest rows",
+        "rate_headers": "X-RateLimit-…",
+        "clock_skew": "the same, as far as dates show",
+        "marks_by_user": "no (0 of 6)",
+        "marks_by_user_all": "no (0 of 6)",
+        "has_mentions": "unknown: no row came",
+        "has_attachments": "unknown: no row came",
+    }
+    assert "pagination{total,count,per_page" in answers(report)["meta"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "answer"),
+    [
+        ({"group_rows_in_user_list": True}, "groups_in_user", "yes"),
+        ({"calls_in_messages": False}, "calls_in_user_all", "no"),
+        ({"append_without_id": "oldest"}, "append_without_id", "the oldest rows"),
+        ({"append_without_id": "400"}, "append_without_id", "an error"),
+        ({"rate_headers": "old"}, "rate_headers", "X-Rate-Limit-…"),
+        ({"rate_headers": "none"}, "rate_headers", "no such headers"),
+        ({"has_groups": False}, "groups_in_user", "unknown"),
+        ({"has_calls": False}, "calls_in_user", "unknown"),
+    ],
+)
+async def test_what_the_documents_leave_open_is_found_out(
+    options: dict[str, Any], name: str, answer: str
+) -> None:
+    assert answers(await examined(build(a_world(**options))))[name] == answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "answer"),
+    [
+        (Fault(kind="clock-skew", seconds=90), "clock_skew", "90.0 s ahead of ours"),
+        (Fault(kind="clock-skew", seconds=-3600), "clock_skew", "3599.0 s behind ours"),
+        (Fault(kind="page-size", size=3), "page_size", "none; without either: 3 rows"),
+        (Fault(kind="page-size", size=3), "largest_page", "no, cut to 3"),
+        (Fault(kind="no-access"), "key_scope", "authOnly"),
+        (Fault(kind="key-expired"), "key_scope", "wrong"),
+    ],
+)
+async def test_a_misbehaving_app_is_found_out(fault: Fault, name: str, answer: str) -> None:
+    assert answers(await examined(build(a_world(fault))))[name] == answer
+
+
+async def test_a_key_that_only_logs_in_is_told_from_a_wrong_one() -> None:
+    assert answers(await examined(build(a_world()), key="f" * 40))["key_scope"] == "authOnly"
+    world = a_world()
+    report = await examined(build(world), key="e" * 40)
+    assert (answers(report)["key_scope"], report.requests) == ("wrong", 1)
+    assert report.stopped == "BadKey AUTH_ERR_APIKEY_NOT_FOUND"
+
+
+async def test_an_unknown_user_ends_the_examination() -> None:
+    report = await examined(build(a_world()), uid=UserId("nobody"))
+    assert (report.stopped, report.requests) == ("UnknownUser ERR_UID_NOT_FOUND", 1)
+    assert answers(report)["key_scope"] == "unknown, but the key is accepted"
+
+
+async def test_a_user_without_messages_leaves_questions_open() -> None:
+    world = a_world()
+    world.add_user("newcomer")
+    told = answers(await examined(build(world), uid=UserId("newcomer")))
+    open_questions = ("row_order", "append_id", "append_next", "prepend_id", "page_size", "append_without_id")
+    assert {told[name] for name in open_questions} == {"unknown"}
+    assert (told["key_scope"], told["marks_by_user"]) == ("fullAccess", "unknown")
+
+
+async def test_the_report_is_fit_for_a_bug_report() -> None:
+    report = await examined(build(a_world()))
+    told = msgspec.json.encode(report).decode()
+    for private in ("superhero", "secret", KEY, "sim.test", "Hiking"):
+        assert private not in told
+
+
+# --- on servers we have only feared -----------------------------------------------------------------------
+
+ROWS = [a_row(id=str(id_), sender="ann", receiver="superhero2") for id_ in range(101, 108)]
+
+
+class Feared(Server):
+    """Answers each list request by a function of its parameters."""
+
+    def __init__(self, listing: Callable[[dict[str, str], int], list[Any]]) -> None:
+        super().__init__()
+        self._listing = listing
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        params = dict(httpx.QueryParams(scope["query_string"].decode()))
+        rows = self._listing(params, len(self.asked))
+        self.answers = [Answer(a_body(*rows, cursor={"id": 1}))]
+        await super().__call__(scope, receive, send)
+
+
+def believable(params: dict[str, str], _: int = 0) -> list[Any]:
+    """The documented behaviour, over seven rows."""
+    size = int(params.get("limit") or params.get("perPage") or 100)
+    pivot = int(params.get("id") or 0)
+    if params.get("affix") == "append":
+        return [row for row in ROWS if int(row["id"]) > pivot][:size]
+    return [row for row in ROWS if not pivot or int(row["id"]) < pivot][-size:]
+
+
+def inclusive(params: dict[str, str], _: int) -> list[Any]:
+    pivot = int(params.get("id") or 0)
+    return (
+        believable({**params, "id": str(pivot - 1)})
+        if params.get("affix") == "append" and pivot
+        else believable(params)
+    )
+
+
+def newest_after(params: dict[str, str], _: int) -> list[Any]:
+    return ROWS[-2:] if params.get("affix") == "append" else believable(params)
+
+
+def heedless(params: dict[str, str], _: int) -> list[Any]:
+    return ROWS
+
+
+def backwards(params: dict[str, str], _: int) -> list[Any]:
+    return believable(params)[::-1]
+
+
+def marking(params: dict[str, str], before: int) -> list[Any]:
+    rows = believable(params)
+    return [row | {"deliveredAt": 1702028700} for row in rows] if before > 1 else rows
+
+
+def only_page_size(params: dict[str, str], _: int) -> list[Any]:
+    return believable({key: value for key, value in params.items() if key != "limit"})
+
+
+@pytest.mark.parametrize(
+    ("listing", "name", "answer"),
+    [
+        (believable, "append_id", "yes"),
+        (believable, "append_next", "yes"),
+        (inclusive, "append_id", "no, it comes again"),
+        (newest_after, "append_next", "no"),
+        (heedless, "append_id", "the id is not heeded"),
+        (heedless, "prepend_id", "the id is not heeded"),
+        (heedless, "page_size", "none; without either: 7 rows"),
+        (backwards, "row_order", "descending, at least for some"),
+        (believable, "row_order", "ascending"),
+        (marking, "marks_by_user", "yes (7 of 7)"),
+        (believable, "marks_by_user", "no (0 of 7)"),
+        (only_page_size, "page_size", "perPage; without either: 7 rows"),
+        (believable, "has_mentions", "no, ignored"),
+        (believable, "largest_page", "unknown"),
+    ],
+)
+async def test_a_feared_behaviour_is_recognised(
+    listing: Callable[[dict[str, str], int], list[Any]], name: str, answer: str
+) -> None:
+    assert answers(await examined(Feared(listing)))[name] == answer
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "requests"),
+    [(429, "ERR_TOO_MANY_REQUESTS", 1), (401, None, 1), (500, None, 2), (403, "AUTH_ERR_NO_ACCESS", 2)],
+)
+async def test_what_fails_for_all_is_not_asked_again(status: int, code: str | None, requests: int) -> None:
+    server = Server(Answer(an_error(code), status))
+    report = await examined(server)
+    assert report.requests == len(server.asked) == requests
+    assert KEY not in str(report)
+
+
+async def test_a_silent_server_is_asked_once(autojump_clock: MockClock) -> None:
+    async with talking_to(Server(Answer(hang_s=99)), timeout_s=30) as client:
+        report = await examine(client, UID, base_url=BASE)
+    assert (report.requests, report.stopped) == (1, "Unreachable")
+
+
+async def test_never_more_than_twenty_requests() -> None:
+    server = Feared(believable)
+    report = await examined(server)
+    assert len(server.asked) == report.requests <= MAX_REQUESTS
+
+
+# --- conclusions ------------------------------------------------------------------------------------------
+
+
+def test_nothing_seen_is_nothing_known() -> None:
+    facts = conclude({})
+    assert len(facts) == len(QUESTIONS)
+    assert not [fact for fact in facts if fact.is_known]
+    assert len({fact.name for fact in facts}) == len(facts)
+
+
+def test_a_mark_set_on_the_users_own_messages_is_not_ours() -> None:
+    def look(*, is_delivered: bool) -> Look:
+        row = Seen(
+            id=MessageId(5), category="message", receiver_type="user", incoming=False,
+            mentions=False, attachments=False, delivered=is_delivered, read=False,
+        )  # fmt: skip
+        return Look(asked="GET /users/<uid>/messages", rows=(row,))
+
+    facts = conclude({"newest": look(is_delivered=False), "newest_again": look(is_delivered=True)})
+    (fact,) = (fact for fact in facts if fact.name == "marks_by_user")
+    assert fact.answer == "unknown"
+
+
+@pytest.mark.parametrize("row", [None, 5, "x", {}, {"id": "x"}, {"id": 5, "data": []}, a_call("busy")])
+def test_any_row_can_be_looked_at(row: Any) -> None:
+    look = look_at(a_body(row), uid="bob", asked="GET /messages", rate_headers=None, skew_s=0)
+    assert look.is_answered
+    assert len(look.rows) == (1 if isinstance(row, dict) and str(row.get("id")).isdigit() else 0)
+
+
+def test_an_answer_that_is_no_page_is_an_error() -> None:
+    look = look_at(b"<html>", uid="bob", asked="GET /messages", rate_headers=None, skew_s=0)
+    assert look.error is not None
+    assert "HTML" in look.error
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://275211.api-us.cometchat.io/v3", "https://<app>.api-us.cometchat.io/v3"),
+        ("https://275211.apiclient-eu.cometchat.io/v3.0/", "https://<app>.apiclient-eu.cometchat.io/v3.0"),
+        ("http://chat.bank.test:9000/secret/v3", "http://<own host>/v3"),
+        ("http://chat.bank.test/secret", "http://<own host>/…"),
+    ],
+)
+def test_the_address_is_shown_without_names(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_a_report_is_json() -> None:
+    report = Report(api="x", requests=0, facts=conclude({}))
+    assert json.loads(msgspec.json.encode(report))["facts"][0]["name"] == "key_scope"

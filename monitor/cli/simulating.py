@@ -81,8 +81,8 @@ def simulate(
         faults=Faults(*(_fault(text) for text in fault or ()), seed=seed),
         options=options,
     )
-    names = [] if empty else ["recorded"]
-    scripts = [_scenario(name, seed, rate) for name in (*names, *([scenario_name] if scenario_name else []))]
+    names = (None if empty else "recorded", scenario_name)
+    scripts = [_scenario(name, seed, rate) for name in dict.fromkeys(names) if name]
     with listening(listen) as listener:  # before the crowd is made: a taken port is known at once
         try:
             populate(world, users=users, backlog=backlog, seed=seed)
@@ -166,7 +166,7 @@ def _introduce(base: str, key: str, scripts: Sequence[str]) -> None:
     given_up_at = curl("/v3/calls/SESSIONID", body=given_up, acting="superhero2", method="PUT")
     typer.echo(f"  no answer  {given_up_at}")
     typer.echo(f'  a fault    curl -s -d \'{{"kind": "server-error", "count": 3}}\' \'{base}/_sim/faults\'')
-    typer.echo(f"  the truth  curl -s '{base}/_sim/truth'")
+    typer.echo(f"  the truth  curl -s '{base}/_sim/truth'   (all of it: curl -s '{base}/_sim/')")
 
 
 def _unix_now() -> float:

@@ -1,5 +1,6 @@
-"""`/_sim`: steering the simulator and reading what really happened. No key: it belongs on loopback.
+"""`/_sim/`: steering the simulator and reading what really happened. No key: it belongs on loopback.
 
+    GET    /_sim/                           this text
 GET    /_sim/faults                     the active faults and every kind there is
 POST   /_sim/faults   {"kind": …} or [] add faults
 DELETE /_sim/faults?kind=…              remove those of a kind, or all
@@ -17,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
 from monitor.simulator.faults import KINDS, from_object
@@ -35,7 +36,11 @@ def routes(world: World) -> list[BaseRoute]:
 
         return Route(path, respond, methods=[method])
 
+    async def explain(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(__doc__)
+
     return [
+        Route("/", explain),
         at("/faults", "GET", _faults),
         at("/faults", "POST", _add_faults),
         at("/faults", "DELETE", _clear_faults),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 from monitor.simulator.people import conversation_of
 from monitor.simulator.refusals import Refusal
@@ -21,6 +21,8 @@ from monitor.simulator.scenarios import (
     Trouble,
 )
 from monitor.simulator.world import Note, World
+
+MAX_SESSIONS: Final = 10_000  # calls of a script that may still change; an endless script must not grow
 
 
 async def play(
@@ -76,6 +78,8 @@ class Stage:
                 call, _ = world.start_call(
                     action.caller, action.to, receiver_type=_kind(action), type_=action.type, note=note
                 )
+                if len(self._sessions) >= MAX_SESSIONS:
+                    del self._sessions[next(iter(self._sessions))]
                 self._sessions[action.label] = call.session_id
             case Change():
                 session = self._sessions[action.call]

@@ -129,8 +129,8 @@ def mention(*users: str) -> tuple[Expect, ...]:
     return (Expect(rule="mention", users=users),)
 
 
-def attachment(*users: str) -> tuple[Expect, ...]:
-    return (Expect(rule="attachment", users=users),)
+def attachment(*users: str, gone: str = "") -> tuple[Expect, ...]:
+    return (Expect(rule="attachment", users=users, must=not gone, note=gone),)
 
 
 def text(
@@ -168,22 +168,26 @@ def share(
     label: str = "attachment",
     visible_after: float = 0.0,
     size: int = 48_213,
+    gone: str = "",
 ) -> Say:
     """A file, by the ending of its name; in a group only its sender is known to take part."""
     extension = name.rpartition(".")[2]
     kind, mime = _MIME[extension]
-    url = f"https://data-us.cometchat.io/275211/media/1682517838_2050398854_{abs(hash_of(name)):032x}.{extension}"
+    url = (
+        f"https://data-us.cometchat.io/275211/media/1682517838_2050398854_{number_of(name):032x}.{extension}"
+    )
     one = {"extension": extension, "mimeType": mime, "name": name, "size": size, "url": url}
     content: dict[str, Any] = {"url": url, "attachments": [one]}
     if caption is not None:
         content["text"] = caption
     return Say(
         at=at, sender=sender, to=to, content=content, type=kind, is_group=is_group, label=label,
-        visible_after=visible_after, expect=attachment(sender) if is_group else attachment(sender, to),
+        visible_after=visible_after,
+        expect=attachment(sender, *(() if is_group else (to,)), gone=gone),
     )  # fmt: skip
 
 
-def hash_of(name: str) -> int:
+def number_of(name: str) -> int:
     """A repeatable number for a file name (Python's own hash differs from run to run)."""
     return Random(name).getrandbits(128)
 
@@ -321,11 +325,27 @@ def _every_call() -> Iterator[Action]:
 Step = tuple[float, str, str, tuple[Expect, ...]]
 
 
-def _call(at: float, label: str, caller: str, callee: str, steps: Iterable[Step]) -> Iterator[Action]:
-    yield Ring(at=at, label=label, caller=caller, to=callee)
+def _call(
+    at: float,
+    label: str,
+    caller: str,
+    callee: str,
+    steps: Iterable[Step],
+    *,
+    ring_shows: float = 0.0,
+    rest_shows: float = 0.0,
+) -> Iterator[Action]:
+    """A call in steps; its rows show so many seconds late, perhaps the end before the ring."""
+    yield Ring(at=at, label=label, caller=caller, to=callee, visible_after=ring_shows)
     for after, status, by, expect in steps:
         yield Change(
-            at=at + after, call=label, status=status, by=by, expect=expect, label=f"{label}: {status}"
+            at=at + after,
+            call=label,
+            status=status,
+            by=by,
+            expect=expect,
+            label=f"{label}: {status}",
+            visible_after=rest_shows,
         )
 
 
@@ -384,7 +404,7 @@ def edits(_: Random, __: float) -> Iterator[Action]:
     a, b = "superhero2", "superhero3"
     yield text(0, a, b, f"Ping <@uid:{b}>", label="original mention", expect=mention(b))
     yield text(1, a, b, "Nothing special", label="plain")
-    yield share(2, a, b, "plan.jpeg", caption="The plan", label="original file")
+    yield share(2, a, b, "plan.jpeg", caption="The plan", label="original file", gone="deleted 4 s later")
     yield Edit(
         at=4, of="original mention", text=f"Ping again <@uid:{b}>", by=a, label="edit that keeps the mention"
     )
@@ -434,7 +454,7 @@ def _traffic(
         shows = random.uniform(0.5, LATE_S) if random.random() < late else 0.0
         choice = random.random()
         if choice < 0.10:
-            yield tuple(_staged_call(random, at, one, two, f"call-{number}"))
+            yield tuple(_staged_call(random, at, one, two, f"call-{number}", shows=shows))
         elif choice < 0.18:
             name = f"file-{number}.{random.choice(list(_MIME))}"
             yield (share(at, one, two, name, visible_after=shows),)
@@ -457,7 +477,9 @@ def _location(at: float, sender: str, to: str, visible_after: float) -> Say:
     )  # fmt: skip
 
 
-def _staged_call(random: Random, at: float, caller: str, callee: str, name: str) -> Iterator[Action]:
+def _staged_call(
+    random: Random, at: float, caller: str, callee: str, name: str, *, shows: float
+) -> Iterator[Action]:
     """A call of a random course. Hanging up comes after a long ring: short ones are a matter of taste."""
     courses: dict[str, list[Step]] = {
         "unanswered": [(random.uniform(1, 4), "unanswered", caller, missed(callee))],
@@ -473,7 +495,16 @@ def _staged_call(random: Random, at: float, caller: str, callee: str, name: str)
     if course == "no end":
         yield Ring(at=at, label=name, caller=caller, to=callee, expect=missed(callee, after_s=RING_TIMEOUT_S))
         return
-    yield from _call(at, name, caller, callee, courses[course])
+    is_ring_late = random.random() < 0.5
+    yield from _call(
+        at,
+        name,
+        caller,
+        callee,
+        courses[course],
+        ring_shows=shows if is_ring_late else 0.0,
+        rest_shows=0.0 if is_ring_late else shows,
+    )
 
 
 def _by_time(actions: Iterable[Action]) -> Iterator[Action]:

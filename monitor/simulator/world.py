@@ -30,6 +30,7 @@ from monitor.simulator.rows import SPOILED, Json, Row, encode, envelope, mention
 from monitor.simulator.truth import Expect, Made, made
 
 MAX_MENTIONS: Final = 10
+MAX_CALLS: Final = 50_000  # sessions that can still be changed; a real one is over within minutes
 LATE_S: Final = 3.0
 
 
@@ -289,18 +290,12 @@ class World:
 
     def mark(self, uid: str, conversation_id: str, *, read: bool) -> None:
         """The user has received, or read too, everything in the conversation up to now."""
-        now = int(self.now())
+        now, marks = int(self.now()), self._read if read else self._delivered
         feed = self._by_conversation.get(conversation_id, Feed())
-        for row in feed.after(
-            self._delivered.get((uid, conversation_id), 0)
-            if not read
-            else self._read.get((uid, conversation_id), 0)
-        ):
+        for row in feed.after(marks.get((uid, conversation_id), 0)):
             if row.receiver == uid and not row.is_malformed:
                 row.change(lambda message: message.update(_receipt(message, now, read=read)))
-            self._delivered[uid, conversation_id] = max(row.id, self.delivered_up_to(uid, conversation_id))
-            if read:
-                self._read[uid, conversation_id] = row.id
+            marks[uid, conversation_id] = row.id
 
     # -- calls --------------------------------------------------------------------------------------
 
@@ -335,6 +330,8 @@ class World:
             metadata=metadata,
         )
         row = self._call_row(call, by=sender, note=note)
+        if len(self.calls) >= MAX_CALLS:
+            del self.calls[next(iter(self.calls))]
         self.calls[call.session_id] = call
         return call, row
 
@@ -391,7 +388,7 @@ class World:
         return self._read.get((uid, conversation_id), 0)
 
     def delivered_up_to(self, uid: str, conversation_id: str) -> int:
-        return self._delivered.get((uid, conversation_id), 0)
+        return max(self._delivered.get((uid, conversation_id), 0), self.read_up_to(uid, conversation_id))
 
     def is_visible(self, row: Row) -> bool:
         return row.visible_at <= self.clock()

@@ -247,6 +247,13 @@ async def test_faults_are_steered_at_run_time() -> None:
         assert (wrong.status_code, "did you mean slow?" in wrong.json()["error"]) == (400, True)
 
 
+async def test_the_steering_explains_itself() -> None:
+    async with client(a_world()) as http:
+        text = (await http.get("http://simulator/_sim/")).text
+    for path in ("faults", "keys", "truth", "requests"):
+        assert f"/_sim/{path}" in text
+
+
 async def test_the_key_can_be_rotated_at_run_time() -> None:
     async with client(a_world()) as http:
         rotated = await http.post("http://simulator/_sim/keys", json={"api_key": "new"})

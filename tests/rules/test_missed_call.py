@@ -328,6 +328,24 @@ def test_the_alert_carries_the_first_row_and_the_one_that_decided() -> None:
     assert alert.summary == "Not answered after 45 s, 2026-11-22 12:00:45 UTC, in ann_user_bob"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_rows_with_one_status_the_first_by_id_counts_in_any_order(order: int) -> None:
+    bench = missed()
+    bench.feed(*[a_call("unanswered", 40 + number, number=number) for number in (1, 2, 3)][::order])
+    assert [message.id for message in bench.told[0].messages] == [1]
+    assert bench.told[0].event_at == after(41)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_earliest_start_that_a_row_tells_counts_in_any_order(order: int) -> None:
+    bench = missed()
+    rows = [a_call("initiated", 3, number=1, began=0), a_call("cancelled", 6, number=2, began=2)]
+    for row in rows[::order]:
+        bench.feed(row)
+    assert bench.news == [("s1", "firing")]
+    assert bench.timers == {}
+
+
 # --- hostile rows -----------------------------------------------------------------------------------
 
 

@@ -109,6 +109,7 @@ def test_reading_everything_again_changes_nothing(
     assert (bench.told, bench.states, bench.timers) == before
 
 
+@settings(deadline=None)
 @given(at=st.floats(0, 10), number=st.integers(1, 3))
 def test_a_call_shorter_than_min_ring_is_never_told(at: float, number: int) -> None:
     bench = Bench(RULES)

@@ -1,15 +1,16 @@
 """Bytes to a page of messages. Pure.
 
-The quick road decodes the envelope, then each row. When one row stops the decoder for the whole page (a
-lone surrogate in a chat text, a thousand brackets), the slow road cuts the page into rows first: one
-hostile message becomes at worst one reject.
+The quick road decodes a page in one go; nearly every page takes it. When a row can't be read, the careful
+one decodes row by row. When one row stops the decoder for the whole page (a lone surrogate in a chat text,
+a thousand brackets), the slow one cuts the page into rows first: one hostile message becomes at worst one
+reject.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -83,6 +84,13 @@ class Envelope(msgspec.Struct):
     meta: Any = None
 
 
+class Quick(msgspec.Struct):
+    """The same in one go, for a page without surprises."""
+
+    data: list[Row]
+    meta: Any = None
+
+
 class One(msgspec.Struct):
     """Success for a single thing."""
 
@@ -93,6 +101,7 @@ Rowlike = bytes | msgspec.Raw
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
+_quick: Final = msgspec.json.Decoder(Quick)
 _envelope: Final = msgspec.json.Decoder(Envelope)
 _one: Final = msgspec.json.Decoder(One)
 _row: Final = msgspec.json.Decoder(Row)
@@ -101,23 +110,23 @@ _any: Final = msgspec.json.Decoder()
 
 def decode(body: bytes) -> Decoded:
     """The page in `body`; a row that can't be read becomes a reject. Raises Undecodable for anything else."""
-    rows, meta = open_envelope(body)
-    messages: list[Message] = []
-    rejects: list[Rejected] = []
-    ids: list[MessageId] = []
-    for raw in rows:
-        told = read_row(raw)
-        if isinstance(told, Message):
-            messages.append(told)
-            ids.append(told.id)
-        else:
-            rejects.append(told)
-            ids.extend(_readable(told.message_id))
-    messages.sort(key=_by_id)
+    try:
+        quick = _quick.decode(body)
+        return _page([read_message(row) for row in quick.data], quick.meta)
+    except (Malformed, *NOT_JSON):
+        rows, meta = open_envelope(body)
+        return _page([read_row(raw) for raw in rows], meta)
+
+
+def _page(told: Sequence[Message | Rejected], meta: Any) -> Decoded:
+    messages = sorted((row for row in told if isinstance(row, Message)), key=_by_id)
+    rejects = tuple(row for row in told if isinstance(row, Rejected))
+    ids = [message.id for message in messages[:1] + messages[-1:]]
+    ids += [id_ for reject in rejects for id_ in _readable(reject.message_id)]
     return Decoded(
         messages=tuple(messages),
-        rejects=tuple(rejects),
-        rows=len(rows),
+        rejects=rejects,
+        rows=len(told),
         size=page_size(meta),
         min_id=min(ids, default=None),
         max_id=max(ids, default=None),

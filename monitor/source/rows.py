@@ -9,7 +9,7 @@ written in PHP.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -123,8 +123,8 @@ NO_ENTITIES: Final = Entities()
 NO_TOLD: Final = Told()
 NO_FACE: Final = Face()
 
-Faces = Mapping[tuple[str, str], Face]
-"""What the row tells of the users and groups it names, by kind and id."""
+Faces = Sequence[Face]
+"""What the row tells of the users and groups it names: at most seven, so a look through beats a table."""
 
 
 def read_message(row: Row) -> Message:
@@ -177,7 +177,7 @@ def read_message(row: Row) -> Message:
 
 def number(value: Any) -> int | None:
     """A number that came as digits or as a number; None for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:  # not isinstance: True is no number
         return value
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
         return int(value)
@@ -313,9 +313,9 @@ def _call(data: Data, about: Told, row: Ends, faces: Faces) -> Call:
 
 def _caller_and_callee(session: Face, status: str, row: Ends, faces: Faces) -> tuple[Party, Party]:
     """The session knows. The row's own sender is whoever caused the change, so it only fills gaps."""
-    caller = _party("user", uid, faces) if (uid := _name(session.sender)) else None
-    callee = _party(row.receiver_type, id_, faces) if (id_ := _name(session.receiver)) else None
     sender, receiver = row.sender, row.receiver
+    caller = _end(_name(session.sender), "user", row, faces)
+    callee = _end(_name(session.receiver), row.receiver_type, row, faces)
     if row.receiver_type != "user":
         return caller or sender, callee or receiver
     if caller is None and callee is None:
@@ -325,6 +325,17 @@ def _caller_and_callee(session: Face, status: str, row: Ends, faces: Faces) -> t
     return caller, callee or (receiver if caller.id != receiver.id else sender)
 
 
+def _end(id_: str | None, type_: str, row: Ends, faces: Faces) -> Party | None:
+    """The party that the session names; nearly always one of the row's own two."""
+    if id_ is None:
+        return None
+    if id_ == row.sender.id and type_ == "user":
+        return row.sender
+    if id_ == row.receiver.id and type_ == row.receiver_type:
+        return row.receiver
+    return _party(type_, id_, faces)
+
+
 # --- patient: a wrong shape is left out -----------------------------------------------------------------
 
 
@@ -332,28 +343,31 @@ def _name(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _faces(entities: Entities) -> Faces:
-    faces: dict[tuple[str, str], Face] = {}
-    for told in (entities.on, entities.sender, entities.receiver, entities.by, entities.for_):
+def _faces(entities: Entities) -> list[Face]:
+    faces: list[Face] = []
+    for told in (entities.sender, entities.receiver, entities.by, entities.for_, entities.on):
         face = told.entity if isinstance(told, Told) else None
         if not isinstance(face, Face):
             continue
-        if isinstance(face.uid, str):
-            faces["user", face.uid.lower()] = face
-        elif isinstance(face.guid, str):
-            faces["group", face.guid] = face
-        elif isinstance(face.data, Inside) and isinstance(face.data.entities, Entities) and face.sessionid:
-            faces.update(_faces(face.data.entities))
+        faces.append(face)
+        # A call names its two ends once more, inside. An edited message does too, but those are not ours.
+        if face.sessionid and isinstance(face.data, Inside) and isinstance(face.data.entities, Entities):
+            faces += _faces(face.data.entities)
     return faces
 
 
 def _party(type_: str, id_: str, faces: Faces) -> Party:
     """Uids are lower case in CometChat whatever was typed; group ids are kept as they are."""
-    known = id_.lower() if type_ == "user" else id_
-    face = faces.get((type_, known))
-    if face is None:
-        return Party(id=known)
-    return Party(id=known, name=_name(face.name), role=_name(face.role))
+    if type_ == "user":
+        uid = id_.lower()
+        for face in faces:
+            if isinstance(face.uid, str) and face.uid.lower() == uid:
+                return Party(id=uid, name=_name(face.name), role=_name(face.role))
+        return Party(id=uid)
+    for face in faces:
+        if face.guid == id_ and type_ == "group":
+            return Party(id=id_, name=_name(face.name), role=_name(face.role))
+    return Party(id=id_)
 
 
 def _conversation(sender: Party, receiver: Party, receiver_type: str) -> str:

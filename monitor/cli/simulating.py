@@ -52,6 +52,9 @@ def simulate(
         str | None, typer.Option("--scenario", help=f"Traffic to play: {', '.join(SCENARIOS)}.")
     ] = None,
     rate: Annotated[float | None, typer.Option(min=0.01, help="Events a second (busy, crash).")] = None,
+    lasts: Annotated[
+        float | None, typer.Option(min=1, help="Seconds after which the scenario begins nothing new.")
+    ] = None,
     empty: Annotated[bool, typer.Option("--empty", help="No users and no history to begin with.")] = False,
     users: Annotated[int, typer.Option(min=0, help="Add users user1 … userN.")] = 0,
     backlog: Annotated[int, typer.Option(min=0, help="Messages of the last day to begin with.")] = 0,
@@ -82,7 +85,7 @@ def simulate(
         options=options,
     )
     names = (None if empty else "recorded", scenario_name)
-    scripts = [_scenario(name, seed, rate) for name in dict.fromkeys(names) if name]
+    scripts = [_scenario(name, seed=seed, rate=rate, lasts_s=lasts) for name in dict.fromkeys(names) if name]
     with listening(listen) as listener:  # before the crowd is made: a taken port is known at once
         try:
             populate(world, users=users, backlog=backlog, seed=seed)
@@ -186,8 +189,8 @@ def _fault(text: str) -> Fault:
         raise ConfigError(f"--fault {text}: {error}") from error
 
 
-def _scenario(name: str, seed: int, rate: float | None) -> Scenario:
+def _scenario(name: str, *, seed: int, rate: float | None, lasts_s: float | None) -> Scenario:
     try:
-        return scenario(name, seed=seed, rate=rate)
+        return scenario(name, seed=seed, rate=rate, lasts_s=lasts_s)
     except ValueError as error:
         raise ConfigError(f"--scenario {name}: {error}") from error

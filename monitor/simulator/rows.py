@@ -152,6 +152,6 @@ SPOILED: Final[Mapping[str, Callable[[Json], Any]]] = {
     "no sentAt": lambda message: without(message, ["sentAt"]),
     "sentAt in words": lambda message: message | {"sentAt": "yesterday"},
     "no sender": lambda message: without(message, ["sender"]),
-    "data is a list": lambda message: message | {"data": []},
+    "data in words": lambda message: message | {"data": "unavailable"},
 }
 """Ways in which a row can be malformed; each takes a good row."""

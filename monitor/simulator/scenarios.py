@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from itertools import count
 from operator import attrgetter
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from monitor.simulator.faults import Fault
 from monitor.simulator.rows import SPOILED
@@ -108,6 +108,13 @@ class Scenario:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: guid to members
 
 
+class Pace(NamedTuple):
+    """What a seeded scenario may be told."""
+
+    rate: float  #: stages a second
+    lasts_s: float  #: from then on nothing new begins
+
+
 HEROES: Final = {
     "superhero1": "Iron Man",
     "superhero2": "Captain America",
@@ -195,7 +202,7 @@ def number_of(name: str) -> int:
 # -- scripts ----------------------------------------------------------------------------------------
 
 
-def recorded(_: Random, __: float) -> Iterator[Action]:
+def recorded(_: Random, __: Pace) -> Iterator[Action]:
     """History like the published sample answer: an audio ring, answered as video minutes later."""
     a, b = "superhero2", "superhero3"
     yield text(-7200, a, b, "Are you around later?")
@@ -206,10 +213,12 @@ def recorded(_: Random, __: float) -> Iterator[Action]:
     yield text(-3000, a, "supergroup", "Welcome to the hangout", is_group=True)
 
 
-def demo(random: Random, _: float) -> Iterator[Action]:
+def demo(random: Random, pace: Pace) -> Iterator[Action]:
     """In the first 20 seconds one of everything an operator is told of; the same again every minute."""
     for cycle in count():
         start = cycle * 60.0
+        if start >= pace.lasts_s:
+            return
         one, two = ("superhero2", "superhero3") if cycle % 2 == 0 else ("superhero3", "superhero2")
         yield from _by_time(_demo_cycle(start, one, two, f"demo-{cycle}"))
         yield from _chatter(random, start + 20, start + 59)
@@ -252,29 +261,28 @@ _SMALL_TALK: Final = (
 )  # fmt: skip
 
 
-def quiet(random: Random, _: float) -> Iterator[Action]:
+def quiet(random: Random, pace: Pace) -> Iterator[Action]:
     """One ordinary message every 20 seconds or so."""
     at = 0.0
-    while True:
-        at += random.uniform(10, 30)
+    while (at := at + random.uniform(10, 30)) < pace.lasts_s:
         sender, to = random.sample(list(HEROES), 2)
         yield text(at, sender, to, random.choice(_SMALL_TALK))
 
 
-def busy(random: Random, rate: float) -> Iterator[Action]:
+def busy(random: Random, pace: Pace) -> Iterator[Action]:
     """Mixed traffic of everything at a rate; rows never show late."""
-    return _interleaved(_traffic(random, rate, tuple(HEROES), "supergroup", late=0.0))
+    return _interleaved(_traffic(random, pace, tuple(HEROES), "supergroup", late=0.0))
 
 
-def crash(random: Random, rate: float) -> Iterator[Action]:
+def crash(random: Random, pace: Pace) -> Iterator[Action]:
     """Steady mixed traffic of ten users, one row in fifty visible late: the truth of the crash tests."""
-    return _interleaved(_traffic(random, rate, tuple(CRASH_USERS), None, late=0.02))
+    return _interleaved(_traffic(random, pace, tuple(CRASH_USERS), None, late=0.02))
 
 
 CRASH_USERS: Final = {f"crash{number}": f"Crash Test {number}" for number in range(1, 11)}
 
 
-def calls(_: Random, __: float) -> Iterator[Action]:
+def calls(_: Random, __: Pace) -> Iterator[Action]:
     """Every way a call can go, one after the other within three minutes."""
     return _by_time(_every_call())
 
@@ -363,11 +371,11 @@ HOSTILE_TEXTS: Final[Mapping[str, str]] = {
     "huge": "x" * 60_000,
     "combining": "e" + "\u0301" * 2_000,
     "json": '{"id":"999999999","category":"call","data":{"action":"unanswered"}}',
-    "fake mention": "<@uid:> <@uid:nobody-here> @{Spiderman|superhero3} <@UID:superhero3",
+    "fake mention": "<@uid:> <@uid:nobody-here> <@uid:superhero3 @superhero3",
 }
 
 
-def hostile(_: Random, __: float) -> Iterator[Action]:
+def hostile(_: Random, __: Pace) -> Iterator[Action]:
     """Texts that try to ping, forge, break or exhaust whatever shows them; malformed rows among them."""
     return _by_time(_hostility())
 
@@ -399,7 +407,7 @@ def _hostility() -> Iterator[Action]:
     yield text(start + 4, "superhero4", "superhero3", "and still here", label="after it all", expect=())
 
 
-def edits(_: Random, __: float) -> Iterator[Action]:
+def edits(_: Random, __: Pace) -> Iterator[Action]:
     """Edits and deletions: their action rows embed a whole message that is not a new one."""
     a, b = "superhero2", "superhero3"
     yield text(0, a, b, f"Ping <@uid:{b}>", label="original mention", expect=mention(b))
@@ -413,7 +421,7 @@ def edits(_: Random, __: float) -> Iterator[Action]:
     yield text(7, b, a, "Noted", label="reply", reply_to="plain")
 
 
-def outage(_: Random, __: float) -> Iterator[Action]:
+def outage(_: Random, __: Pace) -> Iterator[Action]:
     """Two minutes of API trouble in turn, with things to be told of happening in the middle of it."""
     return _by_time(_outage())
 
@@ -444,12 +452,14 @@ def _outage() -> Iterator[Action]:
 
 
 def _traffic(
-    random: Random, rate: float, users: tuple[str, ...], group: str | None, *, late: float
+    random: Random, pace: Pace, users: tuple[str, ...], group: str | None, *, late: float
 ) -> Iterator[tuple[Action, ...]]:
-    """Endless mixed stages, `rate` of them a second: a message, or a call with its two or three rows."""
+    """Mixed stages, `rate` of them a second: a message, or a call with its two or three rows."""
     at = 0.0
     for number in count():
-        at += random.expovariate(rate)
+        at += random.expovariate(pace.rate)
+        if at >= pace.lasts_s:
+            return
         one, two = random.sample(users, 2)
         shows = random.uniform(0.5, LATE_S) if random.random() < late else 0.0
         choice = random.random()
@@ -521,11 +531,13 @@ def _interleaved(stages: Iterable[tuple[Action, ...]]) -> Iterator[Action]:
             yield heapq.heappop(waiting)[2]
         for action in stage:
             heapq.heappush(waiting, (action.at, next(numbers), action))
+    while waiting:
+        yield heapq.heappop(waiting)[2]
 
 
 # -- the list ---------------------------------------------------------------------------------------
 
-Script = Callable[[Random, float], Iterator[Action]]
+Script = Callable[[Random, Pace], Iterator[Action]]
 
 SCENARIOS: Final[Mapping[str, Script]] = {
     "recorded": recorded,
@@ -541,17 +553,20 @@ SCENARIOS: Final[Mapping[str, Script]] = {
 DEFAULT_RATE: Final[Mapping[str, float]] = {"busy": 5.0, "crash": 50.0}
 
 
-def scenario(name: str, *, seed: int = 0, rate: float | None = None) -> Scenario:
-    """The scenario of that name. The same seed and rate give the same actions.
+def scenario(
+    name: str, *, seed: int = 0, rate: float | None = None, lasts_s: float | None = None
+) -> Scenario:
+    """The scenario of that name. The same seed, rate and length give the same actions.
 
-    Raises ValueError, naming the nearest, if there is none of that name.
+    After `lasts_s` the endless ones (demo, quiet, busy, crash) begin nothing new; calls that still ring
+    are played to their end. Raises ValueError, naming the nearest, if there is none of that name.
     """
     script = SCENARIOS.get(name)
     if script is None:
         near = get_close_matches(name, SCENARIOS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"there is no scenario {name!r}.{hint} Known: {', '.join(SCENARIOS)}")
-    pace = rate or DEFAULT_RATE.get(name, 1.0)
+    pace = Pace(rate=rate or DEFAULT_RATE.get(name, 1.0), lasts_s=lasts_s or float("inf"))
     is_crash = name == "crash"
     return Scenario(
         name=name,

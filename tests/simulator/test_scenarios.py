@@ -11,7 +11,7 @@ import trio
 
 from monitor.simulator import SCENARIOS, World, play, populate, scenario
 from monitor.simulator.refusals import Refusal
-from monitor.simulator.scenarios import RING_TIMEOUT_S, Action, Scenario, text
+from monitor.simulator.scenarios import RING_TIMEOUT_S, Action, Change, Ring, Scenario, text
 from tests.simulator.wire import KEY, START, TurnedClock, client
 
 ENDLESS = ("demo", "quiet", "busy", "crash")
@@ -52,6 +52,16 @@ async def test_every_scenario_plays_through(name: str) -> None:
     assert len(world) > 5
     assert len(world.truth) == len(world)
     assert all(made.expect is not None for made in world.truth)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_an_endless_scenario_can_be_told_to_finish_what_it_began(name: str) -> None:
+    actions = list(scenario(name, rate=20, lasts_s=90).actions())
+    rings = {one.label for one in actions if isinstance(one, Ring) and not one.expect}
+    assert 2 < len(actions) < 4_000
+    assert {one.call for one in actions if isinstance(one, Change)} == rings
+    assert max(one.at for one in actions) < 90 + 45
+    assert all(one.at <= two.at for one, two in pairwise(actions))
 
 
 @pytest.mark.parametrize("name", ["busy", "crash"])

@@ -27,9 +27,9 @@ def wrong(message: str) -> PydanticCustomError:
 
 
 SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-PLAIN_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+PLAIN_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 ISO_DURATION: Final = re.compile(
-    r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.IGNORECASE
+    r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.IGNORECASE | re.ASCII
 )
 
 
@@ -78,7 +78,7 @@ def size(text: Any) -> int:
     """Bytes: 1048576, "500KB" or "32MiB"."""
     if isinstance(text, int) and not isinstance(text, bool):
         return text
-    found = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text.strip()) if isinstance(text, str) else None
+    found = re.fullmatch(r"([0-9]+)\s*([A-Za-z]*)", text.strip()) if isinstance(text, str) else None
     if not found or found[2].upper() not in BYTES:
         raise wrong(f"expected a size such as 500KB or 32MiB, not {_named(text)}")
     return int(found[1]) * BYTES[found[2].upper()]
@@ -122,10 +122,12 @@ def _uid(value: str) -> str:
     return value.lower()  # CometChat keeps uids in lower case
 
 
-def matching(pattern: str, expected: str) -> AfterValidator:
+def matching(pattern: str, expected: str, *, is_quoted: bool = True) -> AfterValidator:
+    """Text of this form. What may hold a password is not quoted in the error."""
+
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            raise wrong(f'expected {expected}, not "{value}"')
+            raise wrong(f"expected {expected}" + (f', not "{value}"' if is_quoted else ""))
         return value
 
     return AfterValidator(check)
@@ -211,7 +213,18 @@ Size = Annotated[
     PlainSerializer(_size_text, return_type=str, when_used="json"),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["32MiB"]}),
 ]
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer"]})]
+Texts = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(several),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer", "array"],
+            "items": {"type": ["string", "integer"]},
+            "examples": ["payments"],
+        }
+    ),
+]
 Uid = Annotated[Text, AfterValidator(_uid)]
 Name = Annotated[Text, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "a name of letters, digits, - _ and .")]
 LabelName = Annotated[Text, matching(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a label name of letters, digits and _")]

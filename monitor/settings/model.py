@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from monitor.errors import ConfigError
@@ -23,10 +23,10 @@ from monitor.settings.forms import (
     Staleness,
     Start,
     Text,
+    Texts,
     Uid,
     WebAddress,
     matching,
-    several,
     signing_secret,
     web_address,
     wrong,
@@ -116,6 +116,7 @@ class Api(Confidant):
         default=32 * 2**20,
         ge=2**16,
         le=2**30,
+        examples=["32MiB"],
         description="Of one answer, decompressed. A page of 1,000 rows has some 2 MiB.",
     )
 
@@ -142,8 +143,14 @@ class Api(Confidant):
         return self.read("api_key") or ""
 
 
+def _or_a_uid(made: dict[str, Any]) -> None:
+    made["type"] = ["string", "integer", "object"]
+
+
 class WatchedUser(Section):
     """One uid, or `{uid: …, labels: …}`; its alerts carry the labels and routes match them."""
+
+    model_config = ConfigDict(json_schema_extra=_or_a_uid)
 
     uid: Uid = Field(examples=["superhero2"])
     labels: dict[LabelName, Text] = Field(default={}, examples=[{"team": "payments"}])
@@ -193,12 +200,13 @@ class Poll(Section):
     )
 
 
+DatabaseUrl = Annotated[str, matching(r"sqlite:///.+", "a path behind sqlite:///", is_quoted=False)]
+
+
 class StoreSettings(Section):
     """Where we remember."""
 
-    url: Annotated[
-        str, matching(r"sqlite:///.+", "a database such as sqlite:////var/lib/cometwatch/cometwatch.db")
-    ] = "sqlite:////var/lib/cometwatch/cometwatch.db"
+    url: DatabaseUrl = "sqlite:////var/lib/cometwatch/cometwatch.db"
 
 
 class Server(Section):
@@ -330,9 +338,7 @@ class Receiver(Section):
 class Route(Section):
     """Alerts whose labels match go to these receivers; the first match wins unless it says `continue`."""
 
-    match: dict[LabelName, Annotated[tuple[Text, ...], BeforeValidator(several)]] = Field(
-        default={}, examples=[{"severity": ["critical", "warning"]}]
-    )
+    match: dict[LabelName, Texts] = Field(default={}, examples=[{"severity": ["critical", "warning"]}])
     receivers: tuple[Name, ...] = Field(min_length=1, examples=[["oncall"]])
     continue_: bool = Field(default=False, alias="continue")
 

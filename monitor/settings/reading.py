@@ -25,7 +25,15 @@ from rules.model import Severity
 
 PREFIX: Final = "COMETWATCH_"
 REGIONS: Final = ("us", "eu", "in")
+LISTING: Final = "cometwatch schema settings"
 NOT_SETTINGS: Final = frozenset({"COMETWATCH_CONFIG"})  # read by the command line itself
+
+BOUNDS: Final = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
 
 # Kubernetes gives every pod variables for every service of its namespace. One called "cometwatch" would
 # otherwise keep the monitor from starting.
@@ -69,7 +77,7 @@ class Reader:
         try:
             settings = Settings.model_validate(values, context={"folder": self._folder})
         except ValidationError as error:
-            problems += map(self._explained, error.errors(include_url=False, include_input=False))
+            problems += map(self._explained, _telling(error.errors(include_url=False, include_input=False)))
             settings = None
         problems += self._names_that_lead_nowhere(values)
         if problems or settings is None:
@@ -90,8 +98,9 @@ class Reader:
         known = {PREFIX + "__".join(path).upper(): (path, field) for path, field in _paths(Settings)}
         for name, value in self._env.items():
             if name.upper() not in known:
-                near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
-                hint = f" (did you mean {near[0]}?)" if near else "; `cometwatch schema settings` lists the keys"
+                words = [word.removeprefix(PREFIX) for word in known]
+                near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), words, n=1)
+                hint = f" (did you mean {PREFIX}{near[0]}?)" if near else f"; `{LISTING}` lists the keys"
                 yield Problem(Place(name), f"no setting has this name{hint}")
                 continue
             path, field = known[name.upper()]
@@ -126,6 +135,12 @@ class Reader:
                 return Problem(self.place(loc[:-1]), f"{_dotted(loc)} is missing", _example(loc))
             case "too_short":
                 message = "needs at least one"
+            case "model_type" | "dict_type":
+                message = "expected a mapping (keys with values)"
+            case "tuple_type":
+                message = "expected a list"
+            case kind if kind in BOUNDS:
+                message = f"expected {_bound(kind, _field_at(loc))}"
             case _:
                 message = error["msg"].replace("Input should be", "expected")
         return Problem(self.place(loc), f"{_dotted(loc)}: {message}", _example(loc))
@@ -133,10 +148,11 @@ class Reader:
     def _unknown_key(self, loc: Loc) -> Problem:
         key = str(loc[-1])
         fields = _fields(_model_at(loc[:-1]))
-        if near := difflib.get_close_matches(key, fields, n=1):
-            hint, example = f' (did you mean "{near[0]}"?)', _example((*loc[:-1], near[0]))
-        elif elsewhere := [path for path, _ in _paths(Settings) if path[-1] == key]:
+        elsewhere = [path for path, _ in _paths(Settings) if path[-1] == key]
+        if elsewhere:
             hint, example = f' (did you mean "{_dotted(elsewhere[0])}"?)', None
+        elif near := difflib.get_close_matches(key, fields, n=1):
+            hint, example = f' (did you mean "{near[0]}"?)', _example((*loc[:-1], near[0]))
         else:
             hint, example = f"; known here: {', '.join(fields)}", None
         return Problem(self.place(loc, of_key=True), f'unknown key "{_dotted(loc)}"{hint}', example)
@@ -235,6 +251,25 @@ class Reader:
         return (Problem(self.place(("poll", "max_staleness")), message, "max_staleness: auto"),)
 
 
+def _telling(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Without "needs at least one" for a list whose elements are the trouble: pydantic left them out."""
+    locs = [error["loc"] for error in errors]
+    for error in errors:
+        is_echo = any(
+            len(loc) > len(error["loc"]) and loc[: len(error["loc"])] == error["loc"] for loc in locs
+        )
+        if error["type"] != "too_short" or not is_echo:
+            yield error
+
+
+def _bound(kind: str, field: FieldInfo | None) -> str:
+    """The limit that was passed, in the words in which people write it."""
+    name, words = BOUNDS[kind]
+    limits = (getattr(limit, name, None) for limit in (field.metadata if field else ()))
+    limit = next((found for found in limits if found is not None), "allowed")
+    return f"{words} {duration_text(limit) if isinstance(limit, timedelta) else limit}"
+
+
 class _Variables(BaseSettings, Settings):
     """The same keys, as the shape in which pydantic-settings reads variables."""
 
@@ -243,7 +278,7 @@ class _Variables(BaseSettings, Settings):
 
 def _document(config: Path | None) -> Document:
     if config is None:
-        document = Document("settings")
+        document = Document("no --config given")
         document.value = {}
         return document
     try:

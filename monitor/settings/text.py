@@ -18,6 +18,9 @@ Loc = tuple[str | int, ...]
 MAX_DEPTH: Final = 40  # deeper than any settings; keeps the recursion far from Python's limit
 
 
+PLAIN_TAGS: Final = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 class Place(NamedTuple):
     """Where something stands. Line and column count from 1; line 0 means the source as a whole."""
 
@@ -39,7 +42,9 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         kind = "warning: " if self.is_warning else ""
-        return f"{self.place}: {kind}{self.message}" + (f"; for example {self.example}" if self.example else "")
+        return f"{self.place}: {kind}{self.message}" + (
+            f"; for example {self.example}" if self.example else ""
+        )
 
 
 class YamlTextError(ValueError):
@@ -138,6 +143,8 @@ class _Reading:
         if len(loc) > MAX_DEPTH:
             self._problems.append(Problem(here, "nested too deeply"))
             return None
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
+            self._problems.append(Problem(here, f"tags ({node.tag}) have no meaning here: leave it out"))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, loc)
         if isinstance(node, yaml.SequenceNode):

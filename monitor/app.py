@@ -164,6 +164,7 @@ class App:
                     intake.start_soon(self.caretaker.prune, name="prune")
                     if reload is not None:
                         intake.start_soon(self._reload_when_told, reload, name="reload")
+                    log.info("monitor.started", url=url, users=len(self.intake.followed))
                     task_status.started(url)
                     await stop.wait()
                     intake.cancel_scope.cancel()
@@ -172,6 +173,7 @@ class App:
                 log.info("delivery.drained", in_time=not drain.cancelled_caught)
                 delivery.cancel_scope.cancel()
             outermost.cancel_scope.cancel()
+        log.info("monitor.stopped")
 
     async def _begin(self) -> None:
         """Bring the store in line with the configuration, and take up the work where it was left."""

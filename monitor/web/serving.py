@@ -19,14 +19,20 @@ BYTES: Final = 1
 
 
 async def serve(
-    app: ASGIApp, listen: str, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    app: ASGIApp,
+    listen: str,
+    *,
+    date_header: bool = True,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `listen` ("host:port", port 0 takes a free one) until cancelled.
 
-    `task_status.started(url)` is called once connections are accepted. Raises ConfigError when the
-    address can't be had. Requests in flight when cancelled are cut off.
+    `task_status.started(url)` is called once connections are accepted. Without `date_header` the app
+    tells the time itself. Raises ConfigError when the address can't be had. Requests in flight when
+    cancelled are cut off.
     """
     config = _config(_listening(listen))
+    config.include_date_header = date_header
     async with trio.open_nursery() as nursery:
         # No shutdown trigger: whoever started us cancels us.
         urls = await nursery.start(partial(hypercorn.trio.serve, app, config))  # type: ignore[arg-type]

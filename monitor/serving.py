@@ -1,0 +1,131 @@
+"""Running one monitor in this process: logs, store, wires, signals and reloads round the app."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+import watchfiles
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.registry import CollectorRegistry
+
+from monitor import logs
+from monitor.app import App, Outside
+from monitor.clock import Clock, system_wall
+from monitor.configuration import Configuration, read
+from monitor.delivery.sinks.post import open_http as open_sinks
+from monitor.settings.model import known_secrets
+from monitor.source.transport import open_http
+from monitor.store.store import Store
+from monitor.web import build, serve
+
+log = structlog.get_logger(__name__)
+
+SETTLED_MS: Final = 500  # an editor or a ConfigMap swap makes several changes of one
+
+
+def run(config: Path | None, env: Mapping[str, str], *, at: Callable[[str], None] = lambda _: None) -> None:
+    """Watch until SIGTERM or SIGINT. Raises CometwatchError for whatever keeps the monitor from starting."""
+    configuration = read(config, env)
+    settings = configuration.settings
+    redactor = logs.Redactor(known_secrets(settings))
+    logs.configure(format=settings.log.format, level=settings.log.level, redactor=redactor)
+    for warning in settings.warnings:
+        log.warning("config.doubtful", problem=str(warning))
+
+    def reread() -> Configuration:
+        again = read(config, env)
+        redactor.learn(*known_secrets(again.settings))
+        return again
+
+    with Store.open(settings.store.url, app=settings.api.app, now=system_wall) as store:
+        trio.run(_run, configuration, store, reread, at)
+
+
+async def _run(
+    configuration: Configuration,
+    store: Store,
+    reread: Callable[[], Configuration],
+    at: Callable[[str], None],
+) -> None:
+    stop, registry = trio.Event(), process_registry()
+    tell, told = trio.open_memory_channel[str](1)
+    async with wires(configuration, at=at) as outside, trio.open_nursery() as nursery:
+        app = App(configuration, store=store, outside=outside, registry=registry, read=reread)
+        await nursery.start(_obey_signals, stop, tell)
+        nursery.start_soon(_watch_files, app, tell)
+        await app.run(stop, serve=partial(serve_pages, app, registry), reload=told)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def wires(
+    configuration: Configuration, *, at: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Outside]:
+    """The real outside: the network, the clock, threads, standard output."""
+    connections = configuration.settings.poll.concurrency
+    async with open_http(connections=connections) as http, open_sinks() as sinks:
+        yield Outside(http=http, sinks=sinks, stream=sys.stdout, clock=Clock(), at=at)
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry that also tells of the process itself."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
+async def serve_pages(
+    app: App,
+    registry: CollectorRegistry,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Health, metrics and the status page of `app` at its address, until cancelled."""
+    server = app.configuration.settings.server
+    pages = build(app.caretaker.status, app.store, registry, hosts=server.hosts)
+    await serve(pages, server.listen, task_status=task_status)
+
+
+async def _obey_signals(
+    stop: trio.Event,
+    tell: trio.MemorySendChannel[str],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                _hint(tell, "SIGHUP")
+            elif stop.is_set():  # asked twice: no waiting for the last deliveries
+                raise KeyboardInterrupt
+            else:
+                log.info("monitor.stopping", signal=signal.Signals(number).name)
+                stop.set()
+
+
+async def _watch_files(app: App, tell: trio.MemorySendChannel[str]) -> None:
+    """Hint at a reload when a configuration file changes; the reload itself finds out whether it matters.
+
+    Folders are watched, not files: a ConfigMap is exchanged by swapping a symbolic link beside them.
+    """
+    folders = {file.parent.resolve() for file in app.configuration.files if file.parent.is_dir()}
+    if not folders:
+        return
+    async for _ in watchfiles.awatch(*folders, recursive=False, step=SETTLED_MS, watch_filter=None):
+        _hint(tell, "file change")
+
+
+def _hint(tell: trio.MemorySendChannel[str], reason: str) -> None:
+    # When it would block, a reload is waiting already, and will read what is there then.
+    with suppress(trio.WouldBlock):
+        tell.send_nowait(reason)

@@ -1,0 +1,1 @@
+"""Asking CometChat: one request to one page, judged and decoded."""

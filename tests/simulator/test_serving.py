@@ -94,8 +94,7 @@ def an_app() -> typer.Typer:
 @contextmanager
 def simulating(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a process of its own, and what it said until it was ready."""
-    program = "from tests.simulator.test_serving import an_app; an_app()()"
-    command = [sys.executable, "-c", program, "simulate", "--listen", "127.0.0.1:0", *arguments]
+    command = [sys.executable, "-m", "monitor", "simulate", "--listen", "127.0.0.1:0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")

@@ -28,6 +28,9 @@ BUSY_TIMEOUT: Final = timedelta(seconds=5)
 CHECK_TIME: Final = timedelta(seconds=1)
 """Most time that looking for damage may add to a start; about 1 GB of file is read in it."""
 
+MIN_FREE: Final = 1 << 20
+"""Bytes: with less free, a commit of one full page of findings may not fit."""
+
 EXAMPLE: Final = 'store.url: "sqlite:////var/lib/cometwatch/cometwatch.db"'
 
 
@@ -108,7 +111,7 @@ def use_wal(raw: PoolProxiedConnection, where: Where) -> None:
     """Readers never wait for the writer. Raises StoreError where the file system can't do it."""
     if where.path is None:
         return
-    mode = _pragma(raw, "journal_mode = WAL")
+    mode = _rows(raw, "PRAGMA journal_mode = WAL")[0][0]
     if mode != "wal":
         raise StoreError(
             f"{where}: the file system can't share memory between processes (a network share?), SQLite stays "
@@ -133,29 +136,55 @@ def mark_ours(connection: Connection) -> None:
 
 
 def find_damage(raw: PoolProxiedConnection, *, within: timedelta = CHECK_TIME) -> str | None:
-    """The first damage that SQLite's quick check finds in the time given, or None."""
-    driver: Any = raw.driver_connection
+    """The first damage that SQLite's quick check finds in the time given, or None.
+
+    The tables are looked at in the order in which they were made: places and states before alerts.
+    """
     deadline = time.monotonic() + within.total_seconds()
+    driver: Any = raw.driver_connection
     driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:
-        verdict = _pragma(raw, "quick_check(1)")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return None  # a large file: what was read in the time is sound
-        raise
+        for (table,) in _rows(raw, "SELECT name FROM sqlite_master WHERE type = 'table'"):
+            if time.monotonic() > deadline:
+                return None  # a large file: what was read in the time is sound
+            if verdict := _check(raw, table):
+                return f"table {table}: {verdict}"
     finally:
         driver.set_progress_handler(None, 0)
-    return None if verdict == "ok" else verdict
+    return None
 
 
-def _pragma(raw: PoolProxiedConnection, text: str) -> str:
+def _check(raw: PoolProxiedConnection, table: str) -> str | None:
+    try:
+        verdict = str(_rows(raw, f"PRAGMA quick_check('{table}')")[0][0])
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return None
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+            return str(error)
+        raise
+    return None if verdict == "ok" else verdict.splitlines()[-1]
+
+
+def _rows(raw: PoolProxiedConnection, statement: str) -> list[Any]:
     cursor = raw.cursor()
     try:
-        cursor.execute(f"PRAGMA {text}")
-        row: Any = cursor.fetchone()
-        return str(row[0])
+        cursor.execute(statement)
+        return list(cursor.fetchall())
     finally:
         cursor.close()
+
+
+def check_room(where: Where) -> None:
+    """Raises StoreError when the disk is as good as full.
+
+    A small write tells nothing: it may go where the log has room left of a larger one.
+    """
+    if where.path is None:
+        return
+    disk = os.statvfs(where.path)
+    if disk.f_bavail * disk.f_frsize < MIN_FREE:
+        raise StoreError(f"{where}: {ADVICE[sqlite3.SQLITE_FULL]}")
 
 
 def explain(error: BaseException, where: Where) -> StoreError | None:
@@ -198,7 +227,7 @@ DAMAGED: Final = (
 )
 
 ADVICE: Final = {
-    sqlite3.SQLITE_FULL: "the disk is full. Nothing of this commit was stored. Free some space.",
+    sqlite3.SQLITE_FULL: "the disk is full, nothing can be stored. Free some space.",
     sqlite3.SQLITE_READONLY: "the file or its directory is read-only. Mount the volume writable and let "
     "Cometwatch's user write there.",
     sqlite3.SQLITE_PERM: "access is denied. Let Cometwatch's user write the file and its directory.",

@@ -19,7 +19,16 @@ from .lock import FileLock
 from .opening import Opened, check_directory, check_exists, check_not_lost, look, prepare
 from .outbox import Outbox
 from .reads import Reads
-from .sqlite import Where, create_file, explained, locate, reachable, reading_engine, writing_engine
+from .sqlite import (
+    Where,
+    check_room,
+    create_file,
+    explained,
+    locate,
+    reachable,
+    reading_engine,
+    writing_engine,
+)
 from .upkeep import Upkeep
 
 
@@ -126,7 +135,10 @@ class Store(Reads):
                     self._tx = None
 
     def probe(self) -> None:
-        """Write and sync a few bytes. Raises StoreError if the store could not keep anything now."""
+        """See that a commit could be kept now: room on the disk, and a few bytes written and synced.
+
+        Raises StoreError if not, and if the file was removed or replaced under us.
+        """
         with reachable(self._where):
             found = _identity(self._where.path)
         if found != self._identity:
@@ -134,6 +146,8 @@ class Store(Reads):
                 f"{self._where}: the file was removed or replaced while it is in use; what is stored now is "
                 "lost when this process ends. Stop it, then restore the file."
             )
+        with reachable(self._where):
+            check_room(self._where)
         with self.write() as tx:
             tx.touch()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -103,8 +102,3 @@ def _written(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(value)
     return str(value)
-
-
-def wire_names() -> Iterator[str]:
-    """Every parameter name that can be sent."""
-    return (name for field in MessageQuery.__struct_fields__ for name in _names(field))

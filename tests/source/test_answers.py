@@ -140,6 +140,13 @@ async def test_nonsense_is_a_bad_response_that_does_not_repeat_it(body: bytes) -
     assert len(str(error)) < 500
 
 
+async def test_nonsense_is_told_by_every_question() -> None:
+    async with talking_to(Server(Answer(b"<html>"))) as client:
+        for question in (client.user(UID), client.users(), client.counts(UID, MessageQuery())):
+            with pytest.raises(BadResponse, match=r"api\.base_url"):
+                await question
+
+
 async def test_an_html_page_is_named_as_such() -> None:
     assert "HTML" in str(await refused(Answer(b"<!DOCTYPE html><title>x</title>")))
 

@@ -212,6 +212,24 @@ def marking(params: dict[str, str], before: int) -> list[Any]:
     return [row | {"deliveredAt": 1702028700} for row in rows] if before > 1 else rows
 
 
+def shuffled(params: dict[str, str], _: int) -> list[Any]:
+    rows = believable(params)
+    return rows[1:] + rows[:1]
+
+
+def paid(params: dict[str, str], _: int) -> list[Any]:
+    wanted = a_row({"mentions": {"bob": {}}, "attachments": [{"name": "x"}]}, id="101")
+    return [wanted] if {"hasMentions", "hasAttachments"} & set(params) else believable(params)
+
+
+def short(params: dict[str, str], _: int) -> list[Any]:
+    return believable(params)[-1:]
+
+
+def silent(params: dict[str, str], _: int) -> list[Any]:
+    return [] if params.get("affix") == "append" and "id" not in params else believable(params)
+
+
 def only_page_size(params: dict[str, str], _: int) -> list[Any]:
     return believable({key: value for key, value in params.items() if key != "limit"})
 
@@ -228,6 +246,13 @@ def only_page_size(params: dict[str, str], _: int) -> list[Any]:
         (heedless, "page_size", "none; without either: 7 rows"),
         (backwards, "row_order", "descending, at least for some"),
         (believable, "row_order", "ascending"),
+        (shuffled, "row_order", "none"),
+        (paid, "has_mentions", "yes"),
+        (paid, "has_attachments", "yes"),
+        (short, "append_next", "unknown"),
+        (short, "page_size", "unknown"),
+        (silent, "append_without_id", "nothing"),
+        (believable, "groups_in_user_all", "unknown"),
         (marking, "marks_by_user", "yes (7 of 7)"),
         (believable, "marks_by_user", "no (0 of 7)"),
         (only_page_size, "page_size", "perPage; without either: 7 rows"),
@@ -250,6 +275,25 @@ async def test_what_fails_for_all_is_not_asked_again(status: int, code: str | No
     report = await examined(server)
     assert report.requests == len(server.asked) == requests
     assert KEY not in str(report)
+
+
+class Refusing(Feared):
+    """A server without the general list."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/v3/messages" or b"has" in scope["query_string"]:
+            refusing = Server(Answer(an_error("ERR_PLAN_RESTRICTION"), 403))
+            return await refusing(scope, receive, send)
+        return await super().__call__(scope, receive, send)
+
+
+async def test_what_is_refused_alone_leaves_the_rest() -> None:
+    told = answers(await examined(Refusing(believable)))
+    assert (told["key_scope"], told["append_id"]) == ("fullAccess", "yes")
+    assert {told[name] for name in ("groups_in_user_all", "calls_in_user_all", "has_mentions")} == {
+        "no, refused"
+    }
+    assert told["marks_by_user_all"] == "unknown"
 
 
 async def test_a_silent_server_is_asked_once(autojump_clock: MockClock) -> None:

@@ -16,6 +16,7 @@ from monitor.errors import ConfigError
 
 SECONDS: Final = 1
 BYTES: Final = 1
+MAX_PORT: Final = 65535
 
 
 async def serve(
@@ -43,12 +44,11 @@ def _listening(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     try:
-        return socket.create_server(
-            (host, int(port)),
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-            backlog=100,
-        )
-    except (OSError, OverflowError) as error:
+        if int(port) > MAX_PORT:
+            raise ValueError(f"ports end at {MAX_PORT}")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family, backlog=100)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             f"server.listen: can't listen on {listen}: {reason}; free it or choose another: 127.0.0.1:9465"

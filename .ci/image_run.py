@@ -1,9 +1,9 @@
 """The image's life from start to stop, run by .ci/image-check in the finished environment as its user.
 
-Stands in a state directory, the only place that may be written. Says what it did; exits 1 with the logs otherwise.
+Stands in a state directory, the only place that may be written. Exits 1 with the logs if a claim is not true.
 """
 
-# ruff: noqa: S310, S603, T201 - a script that starts our own command and talks to loopback
+# ruff: noqa: S603, T201 - a script that starts our own command and talks to loopback
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def polled(port: int) -> bool:
 
 
 def start(name: str, *words: str) -> subprocess.Popen[bytes]:
-    log = Path(f"{name}.log").open("wb")
-    return subprocess.Popen([COMETWATCH, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    with Path(f"{name}.log").open("wb") as log:
+        return subprocess.Popen([COMETWATCH, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 def ends(*words: str) -> int:
-    return subprocess.run([COMETWATCH, *words], capture_output=True, timeout=60).returncode
+    return subprocess.run([COMETWATCH, *words], capture_output=True, timeout=60, check=False).returncode
 
 
 def stops(process: subprocess.Popen[bytes]) -> int:
@@ -85,7 +85,7 @@ def becomes(is_so: Callable[[], bool], *, patience_s: float = 30) -> bool:
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 def expect(is_so: bool, claim: str) -> None:  # noqa: FBT001 - reads as a sentence

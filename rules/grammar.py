@@ -134,6 +134,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' (did you mean "{close}"?)' if close else ""
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogates: YAML has escapes for them, UTF-8 and RE2 have no form."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def shown(node: yaml.Node) -> str:
     """A node as an error message quotes it: short, on one line."""
     if isinstance(node, yaml.MappingNode):
@@ -143,6 +148,7 @@ def shown(node: yaml.Node) -> str:
     text = " ".join(str(node.value).split())
     if not text:
         return "nothing"
+    text = text if is_unicode(text) else ascii(text)[1:-1]
     return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"'
 
 
@@ -187,6 +193,8 @@ class Text:
     def _wrong(self, text: str) -> str | None:
         if not text.strip():
             return "found an empty text"
+        if not is_unicode(text):
+            return "found a lone surrogate, which is half a character"
         if len(text) > self.max_length:
             return f"found a text of {len(text)} characters, more than {self.max_length}"
         if self.pattern and not re2.compile(self.pattern).fullmatch(text):
@@ -318,15 +326,16 @@ class Scalar:
 
     def read(self, node: yaml.Node, report: Report) -> Any:
         """Wrapped in a one-element tuple, because null is a value here."""
-        if isinstance(node, yaml.ScalarNode):
-            try:
-                value = yaml.constructor.SafeConstructor().construct_object(node)
-            except (yaml.YAMLError, ValueError):
-                value = node.value
-            if value is None or isinstance(value, str | int | float):
-                return (value,)
-            return (str(node.value),)
-        return report.refuse(node, f"found {shown(node)}", expected=self.expected)
+        if not isinstance(node, yaml.ScalarNode) or not is_unicode(node.value):
+            return report.refuse(node, f"found {shown(node)}", expected=self.expected)
+        try:
+            value = yaml.constructor.SafeConstructor().construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            value = node.value
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 1 << 63:
+            return report.refuse(node, "found a number of more than 64 bits", expected=self.expected)
+        # A date is JSON text.
+        return (value if value is None or isinstance(value, str | int | float) else node.value,)
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "number", "boolean", "null"]}

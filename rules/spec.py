@@ -282,7 +282,7 @@ def _note_name(node: yaml.Node, report: Report, seen: dict[str, Place]) -> None:
     if not isinstance(child, yaml.ScalarNode):
         return
     if child.value in seen:
-        report.refuse(child, f'there is a rule "{child.value}" already, at {seen[child.value]}')
+        report.refuse(child, f"there is a rule {shown(child)} already, at {seen[child.value]}")
     seen.setdefault(child.value, report.place(child))
 
 

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from rules.conditions import Interest
 from rules.engine import Index, RuleSet, step, wanted
-from rules.model import Alert, Message, MessageId, Status, UserId, WatchSet, fingerprint
+from rules.model import (
+    Alert,
+    Message,
+    MessageId,
+    State,
+    StateKey,
+    Status,
+    Tick,
+    UserId,
+    WatchSet,
+    fingerprint,
+)
 from rules.spec import PACKS, load, pack
 from tests.rules.builders import (
     ANN,
@@ -111,6 +122,16 @@ def test_a_correlating_rule_that_raises_is_a_fault_and_the_other_calls_go_on() -
     outcome = bench.feed(poison, a_call("unanswered", session="good", number=2))
     assert [alert.key for alert in outcome.alerts] == ["good"]
     assert [(fault.rule, fault.message_id) for fault in outcome.faults] == [("missed", 1)]
+
+
+def test_a_state_that_cannot_be_judged_is_a_fault_and_stays_as_it_is() -> None:
+    bench = Bench(rules_of(MISSED))
+    key = StateKey(bench.rules.rules[0].name, "s1")
+    bench.states[key] = State(version=3, value=b'{"rows": []}')
+    outcome = bench.feed(a_call("busy", session="s2"), ticks=[Tick(key=key, due=NOON)])
+    assert [alert.key for alert in outcome.alerts] == ["s2"]
+    assert [(fault.rule, fault.message_id) for fault in outcome.faults] == [("missed", None)]
+    assert bench.states[key].version == 3
 
 
 # --- the index --------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ def test_a_wrong_key_of_a_rule_is_refused(line: str, said: str) -> None:
         ("text: {regex: '(?=x)'}", "RE2 refuses this regular expression: invalid perl operator: (?="),
         ("text: {regex: 'a{1001}'}", "RE2 refuses this regular expression: invalid repetition size"),
         ("text: {regex: '((a{100}){100}){100}'}", "RE2 refuses this regular expression"),
+        ("text: {regex: '.{900}x'}", "this regular expression is too large"),
         ("text: ~", "found nothing"),
         ("attachments: {min_size: 10}", 'found "10"; expected a size with a unit'),
         ("attachments: {min_size: -1MB}", 'found "-1MB"'),
@@ -212,10 +213,46 @@ def test_a_rule_that_is_off_is_checked_all_the_same() -> None:
     assert problems("rules: [{name: it, enabled: false, when: {typ: x}}]")
 
 
-def test_too_many_words_for_one_rule_are_refused_not_run() -> None:
-    words = ", ".join(f"{chr(0x4E00 + i) * 190}{i}" for i in range(1_000))
-    text = f"rules: [{{name: it, when: {{text: [{words}]}}}}]"
-    assert any("larger than" in said or "split it" in said for said in problems(text))
+def test_patterns_too_large_for_one_rule_are_refused_not_run() -> None:
+    uids = ", ".join(f"'{'?' * 200}{i}'" for i in range(1_000))
+    (said,) = problems(f"rules: [{{name: it, when: {{sender: [{uids}]}}}}]")
+    assert said == "rules.yaml:1:9: its words and patterns are too many for one rule: split it"
+
+
+HALF = r'"\ud800"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HALF}: []",
+        f"rules: [{{name: {HALF}}}, {{name: {HALF}}}]",
+        f"rules: [{{kind: {HALF}}}]",
+        f"rules: [{{name: it, {HALF}: x}}]",
+        *(in_when(f"{key}: {HALF}") for key in ("sender", "text", "direction", "mentions", "attachments")),
+        in_when(f"text: {{regex: {HALF}}}"),
+        in_when(f"metadata: {{path: {HALF}}}"),
+        in_when(f"metadata: {{path: a, equals: {HALF}}}"),
+        in_rule(f"title: {HALF}"),
+        in_rule(f"labels: {{a: {HALF}}}"),
+        in_rule(f"labels: {{{HALF}: a}}"),
+    ],
+)
+def test_half_a_character_is_refused_with_a_message_that_can_be_printed(text: str) -> None:
+    for said in problems(text):
+        assert said.encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2026-01-01", "0x1F", "1_000", ".nan", "-.inf", "~", "'1'", "1" * 5_000, "!!binary aGk=", "!x y"],
+)
+def test_any_plain_value_can_be_compared_with(value: str) -> None:
+    assert rules_of(in_when(f"metadata: {{path: a, equals: {value}}}")).rules
+
+
+def test_a_number_of_more_than_64_bits_is_refused() -> None:
+    assert "more than 64 bits" in problems(in_when(f"metadata: {{path: a, equals: {2**63}}}"))[0]
 
 
 def test_a_pack_that_does_not_exist_names_the_nearest() -> None:

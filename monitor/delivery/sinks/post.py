@@ -102,8 +102,10 @@ def _cause(exc: BaseException) -> str:
             return f"TLS failed ({reason}): check the receiver's certificate and port"
         if isinstance(cause, OSError) and cause.errno is not None:
             return f"no connection ({errno.errorcode.get(cause.errno, 'name not resolved')})"
-        several = isinstance(cause, BaseExceptionGroup)  # one for each address that was tried
-        cause = cause.exceptions[0] if several else cause.__cause__ or cause.__context__
+        if isinstance(cause, BaseExceptionGroup):  # one for each address that was tried
+            cause = cause.exceptions[0]
+        else:
+            cause = cause.__cause__ or cause.__context__
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return f"the receiver's URL can't be used ({type(exc).__name__}): it must be http:// or https://"
     return f"the request did not complete ({type(exc).__name__})"

@@ -230,7 +230,7 @@ class App:
         try:
             configuration = await self._outside.run_sync(self._read)
             check_fixed(self.configuration.settings, configuration.settings)
-            if _same(configuration, self.configuration):
+            if configuration.is_same(self.configuration):
                 return True
             await self._adopt(configuration)
         except (ConfigError, StoreError) as error:
@@ -312,7 +312,3 @@ def check_fixed(old: Settings, new: Settings) -> None:
         changed.append("watch.source")
     if changed:
         raise ConfigError(f"{', '.join(changed)} changed: restart to make it take effect, or change it back")
-
-
-def _same(one: Configuration, other: Configuration) -> bool:
-    return one.settings == other.settings and one.rules.fingerprints == other.rules.fingerprints

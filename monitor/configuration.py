@@ -22,7 +22,12 @@ class Configuration:
 
     settings: Settings
     rules: RuleSet
+    sources: tuple[Source, ...]  #: the texts that the rules came from
     files: frozenset[Path]
+
+    def is_same(self, other: Configuration) -> bool:
+        """Whether the same was written, to the letter where rules are concerned."""
+        return (self.settings, self.sources) == (other.settings, other.sources)
 
     @property
     def orders(self) -> Orders:
@@ -38,14 +43,13 @@ def read(config: Path | None, env: Mapping[str, str]) -> Configuration:
     """Read and check everything. Raises ConfigError with every problem found, each with its place."""
     settings = load(config, env)
     paths = tuple(rule_files(settings))
-    sources = [*(_pack(name) for name in settings.rules.packs), *map(_source, paths)]
+    sources = (*(_pack(name) for name in settings.rules.packs), *map(_source, paths))
     try:
         rules = spec.load(sources, app=settings.api.app, link=settings.alerts.link)
     except SpecError as error:
         raise ConfigError(str(error)) from error
-    return Configuration(
-        settings=settings, rules=rules, files=frozenset((*([config] if config else ()), *paths))
-    )
+    files = frozenset((*([config] if config else ()), *paths))
+    return Configuration(settings=settings, rules=rules, sources=sources, files=files)
 
 
 def routes(settings: Settings) -> tuple[RouteSpec, ...]:

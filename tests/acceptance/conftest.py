@@ -7,7 +7,7 @@ from tests.acceptance.stage import Stage, make_stage, people
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> Stage:
-    """A world with three people and a group. The test itself asks for `autojump_clock`: pytest-trio wants that."""
+    """Three people and a group. The test itself asks for `autojump_clock`: pytest-trio wants that."""
     made = make_stage(tmp_path)
     people(made.world)
     return made

@@ -1,0 +1,204 @@
+"""When CometChat, a receiver or the store is in trouble: nothing is lost, and nobody else suffers."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from trio.testing import MockClock
+
+from monitor.errors import StoreError
+from monitor.simulator import Fault
+from monitor.store.values import EntryState
+from tests.acceptance.stage import (
+    CONFIG,
+    Stage,
+    make_stage,
+    people,
+    requests_in_any_minute,
+    say,
+    share,
+    until,
+)
+
+
+async def test_our_own_blindness_is_never_reported_as_a_missed_call(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor():
+        await until(5)
+        call, _ = stage.world.start_call("superhero1", "superhero2")
+        await until(20)
+        stage.world.faults.add(Fault(kind="server-error", status=503))
+        stage.world.change_call(call.session_id, "ongoing", by="superhero2")
+        await until(170)
+        stage.world.faults.clear()
+        await until(400)
+    assert stage.receivers.told("missed-call") == []
+
+
+async def test_receivers_are_told_that_we_are_blind_and_when_it_is_over(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor():
+        await until(20)
+        stage.world.faults.add(Fault(kind="server-error", status=503))
+        await until(195)
+        assert stage.receivers.told("cometwatch-blind") == []
+        await until(215)
+        assert stage.receivers.told("cometwatch-blind") == [("firing", ())]
+    async with stage.monitor():
+        await until(500)
+        assert len(stage.receivers.told("cometwatch-blind")) == 1
+        stage.world.faults.clear()
+        await until(900)
+    assert stage.receivers.told("cometwatch-blind") == [("firing", ()), ("resolved", ())]
+
+
+async def test_the_budget_is_never_exceeded_not_even_by_catching_up(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    for n in range(900):
+        say(stage.world, f"old {n}")
+    config = CONFIG.replace("requests_per_minute: 600", "requests_per_minute: 40").replace(
+        "start: now", "start: beginning"
+    )
+    async with stage.monitor(config):
+        await until(200)
+    assert 100 < len(stage.world.requests) < 140
+    assert requests_in_any_minute(stage.world) <= 40
+
+
+async def test_a_rate_limit_stops_everybody_for_as_long_as_asked(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor():
+        await until(20)
+        stage.world.faults.add(Fault(kind="rate-limited", seconds=30, count=1))
+        await until(60)
+    times = [asked.at - stage.world.requests[0].at for asked in stage.world.requests]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert 30 <= max(gaps) < 33
+
+
+async def test_a_refused_key_costs_one_probe_in_half_a_minute(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.world.faults.add(Fault(kind="key-expired"))
+    async with stage.monitor():
+        await until(150)
+        assert len(stage.world.requests) <= 7
+        stage.world.faults.clear()
+        await until(185)
+        share(stage.world, "after.png")
+        await until(195)
+    assert len(stage.receivers.told("attachment")) == 1
+
+
+async def test_an_unknown_user_stops_nobody_else(stage: Stage, autojump_clock: MockClock) -> None:
+    config = CONFIG.replace("superhero3]", "superhero3, nobody]")
+    async with stage.monitor(config) as app:
+        await until(5)
+        share(stage.world, "fine.png")
+        await until(300)
+        assert app.health.sight("nobody").unknown  # type: ignore[arg-type]  # a uid
+        asked = [one for one in stage.world.requests if "nobody" in one.path]
+        assert len(asked) <= 5
+    assert len(stage.receivers.told("attachment")) == 1
+
+
+async def test_a_receiver_that_is_down_delays_no_other_and_gets_everything_later(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.receivers.status["hooks.slack.test"] = 503
+    async with stage.monitor() as app:
+        await until(5)
+        share(stage.world, "one.png")
+        await until(10)
+        assert len(stage.receivers.alerts) == 1
+        await until(600)
+        assert [entry.receiver for entry in app.store.entries(state=EntryState.PENDING)] == ["oncall"]
+        stage.receivers.status.clear()
+        await until(3000)
+    assert len(stage.receivers.slack) == 1
+
+
+async def test_a_storm_is_summed_up_for_people_and_complete_for_machines(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor() as app:
+        await until(5)
+        for n in range(300):
+            share(stage.world, f"{n}.png")
+        await until(60)
+        entries = app.store.ledger().entries
+        assert {state: count for state, count in entries.items() if count} == {"delivered": 600}
+    assert len({alert["id"] for alert in stage.receivers.alerts}) == 300
+    assert len(stage.receivers.slack) < 10
+    assert "outbox list" in str(stage.receivers.slack)
+
+
+async def test_a_store_that_cannot_be_written_loses_nothing(
+    stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage.monitor() as app:
+        await until(5)
+
+        def full() -> None:
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(app.store, "write", full)
+        share(stage.world, "kept.png")
+        await until(60)
+        assert stage.receivers.posts == []
+        assert "disk is full" in (app.caretaker.status().store_error or "")
+        monkeypatch.undo()
+        await until(120)
+        assert app.caretaker.status().store_error is None
+    assert len(stage.receivers.told("attachment")) == 1
+
+
+async def test_a_restart_finds_nothing_twice_and_misses_nothing(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    for n in range(10):
+        async with stage.monitor():
+            await until(20 * n + 5)
+            share(stage.world, f"{n}.png")
+            call, _ = stage.world.start_call("superhero1", "superhero2")
+            stage.world.change_call(call.session_id, "unanswered", by="superhero1")
+            await until(20 * n + 6)
+    async with stage.monitor():
+        await until(260)
+    assert len(stage.receivers.told("attachment")) == 10
+    assert len(stage.receivers.told("missed-call")) == 10
+    assert len({alert["id"] for alert in stage.receivers.alerts}) == 20
+
+
+@pytest.mark.parametrize("append", ["newest", "oldest", "400"])
+async def test_an_empty_list_is_read_on_however_the_server_answers_unknown_questions(
+    stage: Stage, autojump_clock: MockClock, append: str, tmp_path: object
+) -> None:
+    from monitor.simulator import Options
+
+    quiet = make_stage(stage.folder, options=Options(append_without_id=append))  # type: ignore[arg-type]
+    people(quiet.world)
+    async with quiet.monitor():
+        await until(30)
+        share(quiet.world, "first.png")
+        await until(40)
+        share(quiet.world, "second.png")
+        await until(60)
+    assert len(quiet.receivers.told("attachment")) == 2
+
+
+async def test_a_server_that_ignores_the_page_size_is_read_completely(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.world.faults.add(Fault(kind="page-size", size=3))
+    async with stage.monitor():
+        await until(5)
+        for n in range(40):
+            share(stage.world, f"{n}.png")
+        await until(60)
+    assert len({alert["id"] for alert in stage.receivers.alerts}) == 40

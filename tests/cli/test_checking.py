@@ -1,0 +1,160 @@
+"""`check` and `schema`."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from monitor.cli.checking import unreachable
+from monitor.delivery.policy import RouteSpec
+from monitor.settings import Reader
+from rules import spec
+from rules.model import UserId
+from tests.cli.conftest import Desk
+
+RULE = """\
+rules:
+  - {name: invoice, severity: info, labels: {area: billing}, when: {text: {contains: invoice}}}
+"""
+
+
+def test_settings_that_are_fine(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text() + "rules: {packs: [missed-calls, attachments]}\n")
+    result = desk("check")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "fine: 2 users, 2 rules, 1 receiver\n", "")
+
+
+def test_problems_of_the_settings_are_told_with_their_place(desk: Desk) -> None:
+    desk.config.write_text("api: {app_id: a}\nwatch: {users: [anna]}\npoll: {min_intervall: 2s}\n")
+    lines = desk.refused("check", code=2)
+    assert [line.removeprefix(f"{desk.config}:")[:40] for line in lines] == [
+        "1:6: api: region missing: the CometChat ",
+        '3:8: unknown key "poll.min_intervall" (d',
+        "2 errors, 0 warnings",
+    ]
+
+
+def test_problems_of_rules_packs_and_secrets_are_told_together(desk: Desk) -> None:
+    text = desk.config.read_text().replace("api_key: sesame-sesame", "api_key_file: nowhere")
+    desk.config.write_text(text + "rules: {packs: [missed-call], files: [mine.yaml]}\n")
+    (desk.folder / "mine.yaml").write_text(RULE.replace("severity: info", "severity: infos"))
+    said = "\n".join(desk.refused("check", code=2))
+    assert "api.api_key_file: can't read" in said
+    assert 'cometwatch.yaml:6:17: there is no pack "missed-call" (did you mean "missed-calls"?)' in said
+    assert "mine.yaml:2:" in said
+    assert "3 errors" in said
+
+
+def test_a_rule_file_that_is_not_there(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text() + "rules: {files: [nowhere.yaml]}\n")
+    first = desk.refused("check", code=2)[0]
+    assert first.startswith(f"{desk.config}:6:16: rules.files: there is no file {desk.folder}/nowhere.yaml")
+
+
+def test_a_rule_file_that_is_not_text(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text() + "rules: {files: ['*.rules']}\n")
+    (desk.folder / "a.rules").write_bytes(b"\xff")
+    assert desk.refused("check", code=2)[0] == (
+        f"{desk.folder}/a.rules: not UTF-8 text (byte 0); save it as UTF-8"
+    )
+
+
+def test_promises_beyond_the_budget_are_refused(desk: Desk) -> None:
+    result = desk("check", env={"COMETWATCH_POLL__MAX_STALENESS": "100ms"})
+    assert result.exit_code == 2
+    assert "COMETWATCH_POLL__MAX_STALENESS: poll.max_staleness: 2 users at 250 requests" in result.stderr
+
+
+def test_rules_that_need_what_the_source_cannot_show_are_warned_of(desk: Desk) -> None:
+    result = desk("check")
+    assert result.exit_code == 0
+    assert 'warning: rule "mention" is after something that happens in groups' in result.stderr
+    assert result.stdout == "fine: 2 users, 3 rules, 1 receiver; 1 warning\n"
+
+
+def test_no_settings_at_all() -> None:
+    assert (
+        "no --config given: api is missing"
+        in Desk.__call__(_nowhere(), "check", env={"COMETWATCH_CONFIG": ""}).stderr
+    )
+
+
+def _nowhere() -> Desk:
+    from pathlib import Path
+
+    return Desk(Path())
+
+
+def test_print_shows_the_settings_in_force_without_secrets(desk: Desk) -> None:
+    result = desk("check", "--print", env={"COMETWATCH_API__REQUESTS_PER_MINUTE": "99"})
+    shown = yaml.safe_load(result.stdout.partition("\nfine:")[0])
+    assert shown["api"]["requests_per_minute"] == 99
+    assert shown["poll"]["min_interval"] == "2s"
+    assert "sesame" not in result.output
+
+
+def test_json(desk: Desk) -> None:
+    found = desk.json("check", "--print")
+    assert found["ok"] is True
+    assert found["settings"]["api"]["api_key"] == "**********"
+    assert [(one["is_warning"], one["place"]["source"]) for one in found["problems"]] == [
+        (True, "packs/mentions.yaml")
+    ]
+
+
+# --- rules that reach nobody ------------------------------------------------------------------------
+
+RULES = spec.load([spec.Source("mine.yaml", RULE)], app="a")
+WATCH = {UserId("anna"): {}, UserId("ben"): {"team": "payments"}, UserId("cleo"): {"team": "payments"}}
+
+
+@pytest.mark.parametrize(
+    ("match", "lost"),
+    [
+        ({}, None),
+        ({"severity": ("critical", "info")}, None),
+        ({"area": ("billing",)}, None),
+        ({"rule": ("invoice",)}, None),
+        ({"severity": ("critical",)}, 'alerts of rule "invoice" reach no receiver'),
+        (
+            {"team": ("payments",)},
+            'alerts of rule "invoice" about anna (and users labelled alike) reach no receiver',
+        ),
+        ({"team": ("", "payments")}, None),
+        ({"team": ("",)}, 'alerts of rule "invoice" about ben (and users labelled alike) reach no receiver'),
+    ],
+)
+def test_rules_that_reach_no_receiver(match: dict[str, tuple[str, ...]], lost: str | None) -> None:
+    found = list(unreachable(RULES, [RouteSpec(match=match, receivers=("ops",))], WATCH))
+    assert [one.message.partition(":")[0] for one in found] == ([lost] if lost else [])
+    assert all(one.is_warning and one.place.source == "mine.yaml" for one in found)
+
+
+def test_check_tells_of_them(desk: Desk) -> None:
+    desk.config.write_text(
+        desk.config.read_text() + "routes: [{match: {team: payments}, receivers: [ops]}]\n"
+    )
+    result = desk("check")
+    assert result.exit_code == 0
+    assert (
+        'alerts of rule "missed-call" about anna (and users labelled alike) reach no receiver'
+        in result.stderr
+    )
+
+
+# --- schema -----------------------------------------------------------------------------------------
+
+
+def test_schemas(desk: Desk) -> None:
+    settings = json.loads(desk("schema", "settings").stdout)
+    rules = json.loads(desk("schema", "rules").stdout)
+    jsonschema.Draft202012Validator(settings).validate(yaml.safe_load(desk.config.read_text()))
+    jsonschema.Draft202012Validator(rules).validate(yaml.safe_load(RULE))
+    assert "'settings', 'rules'" in desk.wrong_use("schema", "alerts")
+
+
+def test_the_documented_sample_is_read(desk: Desk) -> None:
+    assert Reader(desk.config, {}).settings().api.app == "275211"

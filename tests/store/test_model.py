@@ -1,0 +1,435 @@
+"""The store against a model of a few dictionaries: any order of steps, the file reopened between them.
+
+Each finding is in exactly one state for each receiver, ids never change, nothing is lost, nothing is twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from monitor.errors import Conflict
+from monitor.store.store import Store
+from monitor.store.values import (
+    Bundle,
+    Commit,
+    Counts,
+    Cursor,
+    Entry,
+    EntryId,
+    EntryState,
+    Kind,
+    Notification,
+    NotificationId,
+)
+from rules.model import MessageId, StateChange, Status
+from tests.store.building import ANNA, NOON, RING, WallClock, found, open_store, to
+
+EXAMPLES = int(os.environ.get("STORE_EXAMPLES", "20"))
+LEASE = timedelta(minutes=1)
+KEEP = timedelta(days=2)
+PENDING, DELIVERED, DEAD, DROPPED = (
+    EntryState.PENDING,
+    EntryState.DELIVERED,
+    EntryState.DEAD,
+    EntryState.DROPPED,
+)
+
+NAMES = st.lists(st.sampled_from(["a0", "a1", "a2", "a3"]), min_size=1, max_size=3)
+RECEIVERS = st.sampled_from(["ops", "oncall"])
+PICK = st.integers(0, 1_000)
+PICKS = st.sets(st.integers(0, 30), min_size=1, max_size=4)
+
+
+class Key(NamedTuple):
+    """What an entry is unique by."""
+
+    alert: str
+    status: Status
+    receiver: str
+
+
+@dataclass
+class Line:
+    """An entry as the model has it."""
+
+    state: EntryState
+    settled_at: datetime | None = None
+    notification: str | None = None
+    id: int | None = None  # learnt from the store, and never another
+
+
+@dataclass
+class Sent:
+    """A notification as the model has it."""
+
+    receiver: str
+    due: datetime
+    state: EntryState = PENDING
+    born: datetime = NOON
+
+
+@dataclass
+class Model:
+    cursor: int | None = None
+    version: int = 0
+    fetched: int = 0
+    alerts: dict[str, Status] = field(default_factory=dict)
+    changed: dict[str, datetime] = field(default_factory=dict)
+    buried: set[str] = field(default_factory=set)
+    lines: dict[Key, Line] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
+    pruned: Counter[str] = field(default_factory=Counter)
+
+    def find(self, name: str, status: Status, receivers: Sequence[str], now: datetime) -> bool:
+        """Take one finding; whether it was news."""
+        before = self.alerts.get(name, Status.RESOLVED if name in self.buried else None)
+        if before is not (Status.FIRING if status is Status.RESOLVED else None):
+            return False
+        self.alerts[name], self.changed[name] = status, now
+        for receiver in receivers:
+            told = self.lines.get(Key(name, Status.FIRING, receiver))
+            silent = status is Status.RESOLVED and (
+                told is None or told.state in (DROPPED, EntryState.SUPPRESSED)
+            )
+            self.lines[Key(name, status, receiver)] = (
+                Line(EntryState.SUPPRESSED, settled_at=now) if silent else Line(PENDING)
+            )
+        return True
+
+    def waits(self, key: Key) -> bool:
+        before = self.lines.get(key._replace(status=Status.FIRING))
+        return key.status is Status.RESOLVED and before is not None and before.state is PENDING
+
+    def lines_of(self, sent: str, *states: EntryState) -> dict[Key, Line]:
+        return {k: v for k, v in self.lines.items() if v.notification == sent and v.state in states}
+
+    def open(self, receiver: str) -> dict[str, Sent]:
+        """The receiver's notifications that a claim may offer again, now or later."""
+        return {
+            name: sent
+            for name, sent in self.sent.items()
+            if (sent.receiver, sent.state) == (receiver, PENDING)
+            and not any(self.waits(key) for key in self.lines_of(name, PENDING))
+        }
+
+    def offer(self, receiver: str) -> list[Key]:
+        return [
+            key
+            for key, line in sorted(self.lines.items(), key=lambda pair: pair[1].id or 0)
+            if (key.receiver, line.state, line.notification) == (receiver, PENDING, None)
+            and not self.waits(key)
+        ]
+
+    def chosen(self, which: Sequence[int] | str, *states: EntryState) -> dict[Key, Line]:
+        return {
+            key: line
+            for key, line in self.lines.items()
+            if line.state in states
+            and (key.receiver == which if isinstance(which, str) else line.id in which)
+        }
+
+    def told_later(self, key: Key) -> bool:
+        end = self.lines.get(key._replace(status=Status.RESOLVED))
+        return (
+            key.status is Status.FIRING
+            and end is not None
+            and (end.state is DELIVERED or (end.state is PENDING and end.notification is not None))
+        )
+
+    def redrive(self, which: Sequence[int] | str, now: datetime) -> int:
+        chosen = {k: v for k, v in self.chosen(which, DEAD).items() if not self.told_later(k)}
+        for line in chosen.values():
+            line.state, line.settled_at = PENDING, None
+        for line in chosen.values():
+            if line.notification is None:
+                continue
+            if self.lines_of(line.notification, DEAD):
+                line.notification = None
+            else:
+                self.sent[line.notification].state = PENDING
+                self.sent[line.notification].due = now
+        return len(chosen)
+
+    def drop(self, which: Sequence[int] | str, now: datetime) -> int:
+        chosen = self.chosen(which, PENDING, DEAD)
+        for line in chosen.values():
+            line.state, line.settled_at = DROPPED, now
+        for line in chosen.values():
+            if line.notification and not self.lines_of(line.notification, PENDING, DEAD):
+                self.sent[line.notification].state = DROPPED
+        return len(chosen)
+
+    def prune(self, before: datetime) -> None:
+        for name, changed in list(self.changed.items()):
+            lines = {key: line for key, line in self.lines.items() if key.alert == name}
+            if changed < before and all(v.settled_at and v.settled_at < before for v in lines.values()):
+                self.buried.add(name)
+                del self.alerts[name], self.changed[name]
+                for key, line in lines.items():
+                    self.pruned[line.state] += 1
+                    del self.lines[key]
+        for name, sent in list(self.sent.items()):
+            if sent.born < before and sent.state is not PENDING and not self.lines_of(name, *EntryState):
+                del self.sent[name]
+
+
+class StoreAgainstModel(RuleBasedStateMachine):
+    template: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "cometwatch.db"
+        self.clock = WallClock()
+        self.model = Model()
+        shutil.copy(self.template, self.path)
+        self.store: Store = open_store(self.path, now=self.clock)
+
+    @initialize()
+    def watch(self) -> None:
+        with self.store.write() as tx:
+            tx.add_users([ANNA], NOON)
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    @rule(minutes=st.sampled_from([0.5, 1, 90, 60 * 24]))
+    def time_passes(self, minutes: float) -> None:
+        self.clock.forward(minutes=minutes)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = open_store(self.path, now=self.clock)
+        assert not self.store.opened_empty
+
+    @rule(names=NAMES, end=st.booleans(), receivers=st.sets(RECEIVERS, min_size=1), again=st.booleans())
+    def commit(self, names: list[str], end: bool, receivers: set[str], again: bool) -> None:
+        status = Status.RESOLVED if end else Status.FIRING
+        step = self.step(names, end, sorted(receivers))
+        with self.store.write() as tx:
+            committed = tx.commit(step)
+            if again:  # what is found again in the same transaction is known there
+                assert tx.commit(Commit(findings=step.findings)).fresh == ()
+        now = self.clock()
+        fresh = [self.model.find(name, status, sorted(receivers), now) for name in names]
+        news = [name for name, is_new in zip(names, fresh, strict=True) if is_new]
+        assert [finding.alert.id for finding in committed.fresh] == news
+        assert committed.known == fresh.count(False)
+        self.model.cursor = (self.model.cursor or 0) + 1
+        self.model.version += 1
+        self.model.fetched += len(names)
+
+    @rule(names=NAMES, stale=st.sampled_from(["cursor", "state", "bug"]))
+    def commit_that_fails(self, names: list[str], stale: str) -> None:
+        step = self.step(names, end=False, receivers=["ops"], cursor_off=stale == "cursor")
+        if stale == "state":
+            step = self.step(names, end=False, receivers=["ops"], version_off=1)
+        with suppress(ZeroDivisionError), self.store.write() as tx:
+            try:
+                with tx.part():
+                    tx.commit(step)
+                    raise ZeroDivisionError
+            except Conflict:
+                assert stale != "bug"
+            else:
+                raise AssertionError("the part went on after it failed")
+
+    def step(
+        self,
+        names: list[str],
+        end: bool,
+        receivers: Sequence[str],
+        *,
+        cursor_off: bool = False,
+        version_off: int = 0,
+    ) -> Commit:
+        model = self.model
+        change = StateChange(key=RING, expected=model.version + version_off, value=b"{}")
+        expected = Cursor(id=MessageId(10**30) if cursor_off else self.cursor_id())
+        return Commit(
+            uid=ANNA,
+            expected=expected,
+            cursor=Cursor(id=MessageId((model.cursor or 0) + 1)),
+            states=(change,),
+            findings=found(*names, routes=to(*receivers), resolved="over" if end else None).findings,
+            counts=Counts(fetched=len(names)),
+        )
+
+    def cursor_id(self) -> MessageId | None:
+        return None if self.model.cursor is None else MessageId(self.model.cursor)
+
+    @rule(receiver=RECEIVERS, most=st.integers(0, 3))
+    def claim(self, receiver: str, most: int) -> None:
+        now = self.clock()
+        offers: list[list[Key]] = []
+
+        def choose(offered: Sequence[Entry]) -> Bundle | None:
+            offers.append([key_of(entry) for entry in offered])
+            alike = [e.id for e in offered if e.alert.status is offered[0].alert.status][:most]
+            if not alike:
+                return None
+            return Bundle(kind=Kind.ALERTS, status=offered[0].alert.status, entries=tuple(alike))
+
+        with self.store.write() as tx:
+            claimed = tx.claim(receiver, now=now, lease=LEASE, choose=choose)
+            next_due = tx.next_due(receiver)
+        self.check_claim(receiver, most, claimed, offers)
+        assert next_due == min((sent.due for sent in self.model.open(receiver).values()), default=None)
+
+    def check_claim(
+        self, receiver: str, most: int, claimed: Notification | None, offers: list[list[Key]]
+    ) -> None:
+        model, now = self.model, self.clock()
+        due = {name: sent for name, sent in model.open(receiver).items() if sent.due <= now}
+        if due:
+            assert claimed is not None
+            assert due[claimed.id].due == min(sent.due for sent in due.values())
+            assert offers == []
+        else:
+            offer = model.offer(receiver)
+            assert offers == ([offer] if offer else [])
+            taken = [key for key in offer if key.status is offer[0].status][:most]
+            assert (claimed is None) == (not taken)
+            if claimed is None:
+                return
+            assert claimed.id not in model.sent
+            for key in taken:
+                model.lines[key].notification = claimed.id
+            model.sent[claimed.id] = Sent(receiver, now, born=now)
+        content = sorted(model.lines_of(claimed.id, PENDING).items(), key=lambda pair: pair[1].id or 0)
+        assert [(a.id, a.status) for a in claimed.alerts] == [(k.alert, k.status) for k, _ in content]
+        assert not any(model.waits(key) for key, _ in content)
+        model.sent[claimed.id].due = now + LEASE
+
+    @precondition(lambda self: self.model.sent)
+    @rule(pick=PICK, outcome=st.sampled_from([DELIVERED, PENDING, DEAD]))
+    def settle(self, pick: int, outcome: EntryState) -> None:
+        name = NotificationId(sorted(self.model.sent)[pick % len(self.model.sent)])
+        sent, now = self.model.sent[name], self.clock()
+        with self.store.write() as tx:
+            if outcome is DELIVERED:
+                tx.settle_delivered(name, now)
+            elif outcome is DEAD:
+                tx.settle_dead(name, now, "answered 410")
+            else:
+                tx.settle_retry(name, now, now + timedelta(minutes=5), "answered 503")
+        if outcome is DELIVERED:
+            moved = self.model.lines_of(name, PENDING, DEAD)
+            sent.state = DELIVERED
+        elif sent.state is not PENDING:
+            return
+        elif outcome is DEAD:
+            moved = self.model.lines_of(name, PENDING)
+            sent.state = DEAD
+        else:
+            sent.due = now + timedelta(minutes=5)
+            return
+        for line in moved.values():
+            line.state, line.settled_at = outcome, now
+
+    @rule(receiver=RECEIVERS)
+    def redrive_a_receiver(self, receiver: str) -> None:
+        with self.store.write() as tx:
+            assert tx.redrive(receiver) == self.model.redrive(receiver, self.clock())
+
+    @precondition(lambda self: self.model.lines)
+    @rule(picks=PICKS)
+    def redrive_some(self, picks: set[int]) -> None:
+        ids = self.some(picks)
+        with self.store.write() as tx:
+            assert tx.redrive(ids) == self.model.redrive(ids, self.clock())
+
+    @rule(receiver=RECEIVERS)
+    def drop_a_receiver(self, receiver: str) -> None:
+        with self.store.write() as tx:
+            assert tx.drop(receiver, "a test") == self.model.drop(receiver, self.clock())
+
+    @precondition(lambda self: self.model.lines)
+    @rule(picks=PICKS)
+    def drop_some(self, picks: set[int]) -> None:
+        ids = self.some(picks)
+        with self.store.write() as tx:
+            assert tx.drop(ids, "a test") == self.model.drop(ids, self.clock())
+
+    def some(self, picks: set[int]) -> list[EntryId]:
+        known = sorted(line.id for line in self.model.lines.values() if line.id is not None)
+        return sorted({EntryId(known[pick % len(known)]) for pick in picks})
+
+    @rule()
+    def prune(self) -> None:
+        now = self.clock()
+        with self.store.write() as tx:
+            while tx.prune(now, KEEP):
+                pass
+        self.model.prune(now - KEEP)
+
+    @invariant()
+    def every_finding_is_in_one_state_for_each_receiver(self) -> None:
+        entries = self.store.entries(limit=1_000)
+        stored = {key_of(entry): entry for entry in entries}
+        assert len(stored) == len(entries)
+        assert stored.keys() == self.model.lines.keys()
+        for key, line in self.model.lines.items():
+            entry = stored[key]
+            line.id = line.id or entry.id
+            assert (entry.id, entry.state, entry.notification, entry.settled_at) == (
+                line.id,
+                line.state,
+                line.notification,
+                line.settled_at,
+            )
+
+    @invariant()
+    def nothing_is_lost_from_the_sums(self) -> None:
+        ledger = self.store.ledger()
+        assert ledger.counts.fetched == self.model.fetched
+        assert ledger.alerts == len(self.model.alerts) + len(self.model.buried)
+        live = Counter(line.state for line in self.model.lines.values())
+        assert Counter(ledger.entries) == live + self.model.pruned
+        pending = Counter(k.receiver for k, line in self.model.lines.items() if line.state is PENDING)
+        assert {d.receiver: d.pending for d in self.store.depths() if d.pending} == dict(pending)
+
+    @invariant()
+    def the_cursor_stands_where_the_last_commit_left_it(self) -> None:
+        user = self.store.user(ANNA)
+        assert user is None or user.cursor == Cursor(id=self.cursor_id())
+        with self.store.write() as tx:
+            state = tx.states([RING]).get(RING)
+        assert (state.version if state else 0) == self.model.version
+
+    @invariant()
+    def alerts_stand_as_last_found(self) -> None:
+        assert {alert.id: alert.status for alert in self.store.alerts(1_000)} == self.model.alerts
+
+
+def key_of(entry: Entry) -> Key:
+    return Key(entry.alert.id, entry.alert.status, entry.receiver)
+
+
+def test_the_store_does_as_the_model(tmp_path_factory: Any) -> None:
+    template = tmp_path_factory.mktemp("template") / "cometwatch.db"
+    open_store(template).close()
+
+    class Machine(StoreAgainstModel):
+        pass
+
+    Machine.template = template
+    Machine.TestCase.settings = settings(
+        max_examples=EXAMPLES, stateful_step_count=35, deadline=None, database=None
+    )
+    Machine.TestCase().runTest()

@@ -26,7 +26,7 @@ MIN_RETRY_AFTER: Final = timedelta(seconds=1)
 MAX_RETRY_AFTER: Final = timedelta(hours=1)
 """A receiver may ask for this much patience. More is likely a mistake, and an alert would pay for it."""
 
-_PAUSES: Final = tuple(timedelta(seconds=s) for s in (0, 0, 1, 5, 15, 30, 60))
+_PAUSES: Final = tuple(timedelta(seconds=s) for s in (0, 0, 1, 5, 15, 30))
 
 
 def next_attempt(attempt: int, retry_after: timedelta | None, now: datetime, rand: float) -> datetime | None:
@@ -60,8 +60,8 @@ def parse_retry_after(header: str | None, now: datetime) -> timedelta | None:
 def pause(failures: int) -> timedelta:
     """How long a receiver is left alone after so many failed sends in a row.
 
-    A single failure may be that one notification's fault, so the next goes out at once. In an outage one
-    probe a minute remains; what waits meanwhile is summed up when it is over, not sent one by one.
+    A single failure may be that one notification's fault, so the next goes out at once. In an outage two
+    probes a minute remain; what waits meanwhile is summed up when it is over, not sent one by one.
     """
     return _PAUSES[min(failures, len(_PAUSES) - 1)]
 

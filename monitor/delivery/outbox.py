@@ -36,6 +36,11 @@ POLL_S: Final = 5.0
 SETTLE_S: Final = 5.0
 """A send that ended is recorded even while we are being cancelled, if the store manages it in this time."""
 
+OUTAGE_S: Final = 300.0
+"""A receiver that took nothing for this long was down. Once it takes something, all its retries are due: they
+would else wait for up to half an hour more. A shorter streak may be the fault of single notifications, which
+hastening would only wear out."""
+
 _STORE_RETRY_S: Final = 1.0
 _MARGIN_S: Final = 5.0  # between the end of a slow send with its settlement and the end of its lease
 
@@ -88,6 +93,7 @@ class Deliverer:
         self._lease = timedelta(seconds=receiver.timeout_s + SETTLE_S + _MARGIN_S)
         self._pace = Pace(per_s=receiver.rate_per_s, burst=receiver.burst)
         self._failures = 0  #: sends in a row that may work later
+        self._failing_since = float("inf")  #: monotonic; of the first of them
         self._rests_until = float("-inf")  #: monotonic
         self._nudged = trio.Event()
         self._finishing = trio.Event()
@@ -162,26 +168,27 @@ class Deliverer:
         self._pace = self._pace.taken(self._clock.monotonic())
         settlement = await attempt(self._sink, self._receiver, notification)
         self._at("delivery.sent")
+        was_down = self._clock.monotonic() - self._failing_since >= OUTAGE_S
         self._rest_after(settlement)
-        await self._settle(notification, settlement)
+        await self._settle(notification, settlement, was_down=was_down)
         self._at("delivery.settled")
 
     def _rest_after(self, settlement: Settlement) -> None:
         """A receiver in trouble, or one that asks for patience, is left alone for a while."""
         if not isinstance(settlement, RetryAfter):
-            self._failures = 0
+            self._failures, self._failing_since = 0, float("inf")
             return
         self._failures += 1
+        self._failing_since = min(self._failing_since, self._clock.monotonic())
         wish = bounded(settlement.after) if settlement.after is not None else timedelta(0)
         rest = max(wish, pause(self._failures))
         self._rests_until = self._clock.monotonic() + rest.total_seconds()
 
-    async def _settle(self, notification: Notification, settlement: Settlement) -> None:
+    async def _settle(self, notification: Notification, settlement: Settlement, *, was_down: bool) -> None:
         at = self._clock.wall()
         match settlement:
             case Delivered():
-                await self._record(lambda tx: tx.settle_delivered(notification.id, at))
-                self._tell_delivered(notification, at)
+                await self._accept(notification, at, was_down=was_down)
             case RetryAfter(reason=reason, after=after):
                 attempts = notification.attempts + 1
                 due = next_attempt(attempts, after, at, self._random.random())
@@ -194,7 +201,15 @@ class Deliverer:
             case _:
                 assert_never(settlement)
 
-    def _tell_delivered(self, notification: Notification, at: datetime) -> None:
+    async def _accept(self, notification: Notification, at: datetime, *, was_down: bool) -> None:
+        def write(tx: Tx) -> None:
+            tx.settle_delivered(notification.id, at)
+            if was_down:
+                tx.hasten(self._receiver.name, at)
+
+        await self._record(write)
+        if was_down:
+            self._log.info("receiver.recovered")
         self._observer.on_outcome(self._receiver.name, "delivered")
         for alert in notification.alerts:
             found = alert.first_seen_at if alert.status is Status.FIRING else notification.created_at

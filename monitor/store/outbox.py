@@ -195,6 +195,14 @@ class Outbox(Part):
             self._run(SETTLE, {"of_id": id, "to_state": DEAD, "due": at})
             self._settle_entries(id, (PENDING,), DEAD, at, detail)
 
+    def hasten(self, receiver: str, at: datetime) -> None:
+        """The receiver answers again: offer its retries at `at`, not when their schedule says.
+
+        For its one deliverer, while nothing of it is being sent: leases end too.
+        """
+        theirs = and_(notifications.c.receiver == receiver, notifications.c.state == PENDING)
+        self._run(update(notifications).where(theirs, notifications.c.due_at > at).values(due_at=at))
+
     def redrive(self, which: Iterable[EntryId] | str) -> int:
         """Send dead letters again: these entries, or all of one receiver. Returns how many will be.
 

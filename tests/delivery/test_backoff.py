@@ -87,10 +87,10 @@ def test_no_retry_after_header_does_harm(header: str) -> None:
     assert after is None or MIN_RETRY_AFTER <= after <= MAX_RETRY_AFTER
 
 
-def test_one_failure_stops_nobody_and_an_outage_leaves_one_probe_a_minute() -> None:
+def test_one_failure_stops_nobody_and_an_outage_leaves_two_probes_a_minute() -> None:
     assert pause(1) == timedelta(0)
     assert [pause(n).total_seconds() for n in range(7)] == sorted(pause(n).total_seconds() for n in range(7))
-    assert pause(6) == pause(1000) == timedelta(minutes=1)
+    assert pause(5) == pause(1000) == timedelta(seconds=30)
 
 
 @given(

@@ -96,7 +96,7 @@ async def test_a_closed_stream_is_a_retry() -> None:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(notifications)
 def test_no_text_forges_a_line_or_moves_the_cursor(notification: Notification) -> None:
     for block in console.blocks(notification, now=NOW):

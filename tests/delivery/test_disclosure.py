@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from monitor.delivery.render.disclosure import disclose
 from monitor.delivery.values import PREVIEW_LENGTH, Receiver, TextPolicy
@@ -40,6 +40,7 @@ def test_free_metadata_never_leaves() -> None:
     assert told.alerts[0].messages[0].metadata == {}
 
 
+@settings(max_examples=40)
 @given(notifications)
 def test_by_default_no_text_and_no_media_link_is_left(notification: Notification) -> None:
     told = disclose(notification, Receiver(name="r"))
@@ -50,6 +51,7 @@ def test_by_default_no_text_and_no_media_link_is_left(notification: Notification
     assert msgspec.structs.replace(told, alerts=()) == msgspec.structs.replace(notification, alerts=())
 
 
+@settings(max_examples=40)
 @given(notifications)
 def test_a_preview_is_short(notification: Notification) -> None:
     told = disclose(notification, Receiver(name="r", text=TextPolicy.PREVIEW))

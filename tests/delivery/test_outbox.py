@@ -14,6 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from monitor.clock import virtual
+from monitor.delivery import outbox
 from monitor.delivery.backoff import SCHEDULE
 from monitor.delivery.outbox import POLL_S, SETTLE_S, Deliverer
 from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement
@@ -195,8 +196,9 @@ async def test_a_retry_has_the_same_id_and_content(house: House, autojump_clock:
 
 
 async def test_after_27_hours_it_is_a_dead_letter_with_its_reason(
-    house: House, autojump_clock: MockClock
+    house: House, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(outbox, "POLL_S", 3600)  # 30 hours of looking every 5 s are not the point
     spy = Spy(lambda _: RetryAfter(reason="the receiver answered 500"))
     await house.find(alert(1))
     await house.nursery.start(house.deliverer(spy).run)
@@ -263,13 +265,45 @@ async def test_an_outage_is_probed_not_hammered_and_ends_in_a_summary(
         await house.find(alert(number))
         deliverer.nudge()
         await trio.sleep(10)
-    assert len(spy.got) <= 20  # of ten minutes
+    assert len(spy.got) <= 30  # in ten minutes
     is_down = False
     spy.got.clear()
-    await trio.sleep(2 * 3600)
+    await trio.sleep(60)
     assert house.states() == [EntryState.DELIVERED] * 60
     assert Kind.SUMMARY in {told.kind for told in spy.got}
     assert len(spy.got) < 25
+
+
+async def test_after_a_long_outage_no_retry_waits_for_its_schedule(
+    house: House, autojump_clock: MockClock
+) -> None:
+    is_down = True
+    spy = Spy(lambda _: RetryAfter(reason="no connection") if is_down else Delivered())
+    await house.find(*some(3))
+    await house.nursery.start(house.deliverer(spy).run)
+    await trio.sleep(3600)
+    is_down = False
+    deliveries_begin = len(spy.got)
+    await trio.sleep(40 * 60)
+    first, *others = spy.at[deliveries_begin:]
+    assert house.states() == [EntryState.DELIVERED] * 3
+    assert [at - first < 5 for at in others] == [True, True]
+
+
+async def test_success_between_failures_wears_no_retry_out(house: House, autojump_clock: MockClock) -> None:
+    def behave(told: Notification) -> Settlement:
+        return RetryAfter(reason="500") if told.alerts[0].id == alert(0).id else Delivered()
+
+    spy = Spy(behave)
+    await house.find(alert(0))
+    deliverer = house.deliverer(spy)
+    await house.nursery.start(deliverer.run)
+    for number in range(1, 60):
+        await house.find(alert(number))
+        deliverer.nudge()
+        await trio.sleep(1)
+    failed = [told for told in spy.got if told.alerts[0].id == alert(0).id]
+    assert len(failed) == 3  # at 0 s, 5 s and 20 s, as the schedule says
 
 
 # --- bugs and deadlines -----------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def test_a_name_cannot_ping_link_or_forge_a_line() -> None:
 # --- any alert at all -------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(notifications)
 def test_any_notification_keeps_slacks_limits_and_its_own_counsel(notification: Notification) -> None:
     payload = slack.payload(notification, now=NOW)

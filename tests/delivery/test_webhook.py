@@ -72,7 +72,7 @@ def test_the_schema_misses_what_is_not_there(path: tuple[str | int, ...]) -> Non
     assert not VALIDATOR.is_valid(payload)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(notifications)
 def test_any_notification_fits_the_schema_and_is_the_same_on_every_attempt(
     notification: Notification,

@@ -43,7 +43,7 @@ def read(config: Path | None, env: Mapping[str, str]) -> Configuration:
     """Read and check everything. Raises ConfigError with every problem found, each with its place."""
     settings = load(config, env)
     paths = tuple(rule_files(settings))
-    sources = (*(_pack(name) for name in settings.rules.packs), *map(_source, paths))
+    sources = (*(_pack(name) for name in settings.rules.packs), *map(rule_source, paths))
     try:
         rules = spec.load(sources, app=settings.api.app, link=settings.alerts.link)
     except SpecError as error:
@@ -75,7 +75,8 @@ def rule_files(settings: Settings) -> Iterator[Path]:
             yield from sorted(found for found in path.parent.glob(path.name) if found.is_file())
 
 
-def _source(path: Path) -> Source:
+def rule_source(path: Path) -> Source:
+    """A rule file's text under its name. Raises ConfigError if it can't be read as text."""
     try:
         return Source(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

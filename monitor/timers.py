@@ -40,9 +40,11 @@ class Timers:
 
     def due(self, uid: UserId, watermark: datetime) -> tuple[Tick, ...]:
         """The timers that this user's list, read up to `watermark`, has answered by silence."""
-        timers = (self._pending[key] for key in self._by_user.get(uid, ()))
-        ripe = sorted((t for t in timers if t.due < watermark), key=lambda t: (t.due, t.key))
-        return tuple(Tick(key=timer.key, due=timer.due) for timer in ripe)
+        return _ripe((self._pending[key] for key in self._by_user.get(uid, ())), watermark)
+
+    def ripe(self, watermark: datetime) -> tuple[Tick, ...]:
+        """The timers that are due when every list was read up to `watermark`, as in a recording."""
+        return _ripe(self._pending.values(), watermark)
 
     def next_due(self, uid: UserId) -> datetime | None:
         """The event time of the user's earliest pending timer."""
@@ -60,3 +62,8 @@ class Timers:
                 self._by_user[uid].discard(key)
                 if not self._by_user[uid]:
                     del self._by_user[uid]
+
+
+def _ripe(timers: Iterable[Timer], watermark: datetime) -> tuple[Tick, ...]:
+    due = sorted((t for t in timers if t.due < watermark), key=lambda t: (t.due, t.key))
+    return tuple(Tick(key=timer.key, due=timer.due) for timer in due)

@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "cursor": ("state", "Show or move the place up to which a user's list was read."),
     "rejects": ("state", "Rows of CometChat that could not be decoded."),
     "schema": ("checking", "JSON Schemas of settings and rules, for editors."),
+    "replay": ("replaying", "Show what the rules would find in recorded answers of CometChat."),
     "simulate": ("simulating", "Serve a simulated CometChat API."),
     "healthcheck": ("running", "Ask the running monitor whether it is well."),
 }

@@ -1,0 +1,120 @@
+"""Imports point one way: lower rooms never learn of higher ones."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STDLIB = frozenset(sys.stdlib_module_names)
+# Everyone in monitor/ may use these; the pure rooms below may not.
+SHARED = {"monitor.clock", "monitor.errors", "monitor.logs", "monitor.metrics"}
+LOUD = {"trio", "structlog"}
+
+# Room -> what it may import beside the standard library and itself. The longest matching room counts.
+MAY = {
+    "rules": {"msgspec", "yaml", "re2", "jinja2", "markupsafe"},
+    "monitor.clock": {"trio"},
+    "monitor.errors": set(),
+    "monitor.logs": {"structlog"},
+    "monitor.metrics": {"prometheus_client"},
+    "monitor.schedule": set(),
+    "monitor.source": {*SHARED, *LOUD, "rules.model", "httpx", "msgspec"},
+    "monitor.source.pages": {"rules.model", "msgspec", "monitor.source"},
+    "monitor.store": {*SHARED, *LOUD, "rules.model", "sqlalchemy", "alembic", "msgspec", "outcome"},
+    "monitor.drain": {"rules.model", "monitor.store.values", "msgspec"},
+    "monitor.delivery": {
+        *SHARED, *LOUD, "rules.model", "monitor.store", "httpx", "msgspec", "standardwebhooks", "rich",
+    },
+    "monitor.delivery.policy": {"rules.model", "monitor.store.values", "msgspec"},
+    "monitor.delivery.render": {"rules.model", "monitor.store.values", "monitor.delivery", "msgspec"},
+    "monitor.delivery.backoff": {"rules.model"},
+    "monitor.timers": {"rules.model"},
+    "monitor.health": {"rules.model"},
+    "monitor.notices": {"rules.model", "msgspec"},
+    "monitor.evaluation": {"rules", "monitor.store.values", "monitor.delivery.policy", "msgspec"},
+    "monitor.replay": {
+        "rules", "monitor.store.values", "monitor.delivery.policy", "monitor.source.pages", "monitor.timers",
+        "monitor.evaluation", "msgspec",
+    },
+    "monitor.intake": {
+        *SHARED, *LOUD, "rules", "monitor.source", "monitor.schedule", "monitor.store", "monitor.drain",
+        "monitor.evaluation", "monitor.health", "monitor.timers", "msgspec",
+    },
+    "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
+    "monitor.settings": {
+        "rules.model", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings", "yaml",
+    },
+    "monitor.web": {
+        *SHARED, *LOUD, "rules.model", "monitor.store", "starlette", "hypercorn", "prometheus_client",
+        "msgspec", "markupsafe", "jinja2",
+    },
+    "monitor.probe": set(),
+    "monitor.simulator": {"starlette", "trio"},
+}  # fmt: skip
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for top in ("rules", "monitor"):
+        for file in sorted((ROOT / top).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), file
+
+
+def imports_of(name: str, file: Path) -> Iterator[str]:
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            yield from (
+                ".".join([*base, node.module or "", alias.name]).replace("..", ".") for alias in node.names
+            )
+
+
+def room_of(name: str) -> str | None:
+    return max((room for room in MAY if is_in(name, room)), key=len, default=None)
+
+
+def is_in(name: str, room: str) -> bool:
+    return name == room or name.startswith(f"{room}.")
+
+
+@pytest.mark.parametrize(("name", "file"), [pytest.param(n, f, id=n) for n, f in modules() if room_of(n)])
+def test_a_room_imports_only_what_stands_below_it(name: str, file: Path) -> None:
+    room = room_of(name)
+    assert room is not None
+    strange = {
+        imported
+        for imported in imports_of(name, file)
+        if imported.split(".")[0] not in STDLIB
+        and not is_in(imported, room)
+        and not any(is_in(imported, allowed) for allowed in MAY[room])
+    }
+    assert not strange
+
+
+@pytest.mark.parametrize("top", ["monitor.app", "monitor.cli", "monitor.serving", "monitor.demo"])
+def test_nobody_imports_the_top_of_the_house(top: str) -> None:
+    above = ("monitor.cli", "monitor.serving", "monitor.demo", "monitor.__main__")
+    importers = {
+        name
+        for name, file in modules()
+        for imported in imports_of(name, file)
+        if is_in(imported, top) and not is_in(name, top)
+    }
+    assert {name for name in importers if not any(is_in(name, room) for room in above)} == set()
+
+
+def test_every_room_is_watched() -> None:
+    composing = {"monitor", "monitor.__main__", "monitor.app", "monitor.caretaker", "monitor.configuration",
+                 "monitor.demo", "monitor.serving"}  # fmt: skip
+    unwatched = {name for name, _ in modules() if not room_of(name) and not is_in(name, "monitor.cli")}
+    assert unwatched == composing

@@ -1,7 +1,7 @@
 """YAML as people write it: plain values, and for each of them the line and column it stands at.
 
-Words mean what they seem to mean (YAML 1.2): `no` and `on` are text, `0123` is text, only `true` and
-`false` are booleans, only `12` is a number. A key that is written twice is an error, not a surprise.
+Words mean what they seem to mean (YAML 1.2): `no` and `on` are text, `0123` is text, `12e4` is text, only
+`true` and `false` are booleans, only `12` and `1.5` are numbers. A key that is written twice is an error, not a surprise.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
     ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", "-+0123456789"),
+    ("float", r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]+)?", "-+0123456789"),
     ("merge", r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))

@@ -101,7 +101,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "c.yaml", {})
 
 
-@pytest.mark.parametrize("word", ["no", "on", "yes", "0123", "2026-11-22", "1:30", "null2"])
+@pytest.mark.parametrize("word", ["no", "on", "yes", "0123", "12e4", "1_000", "0x1f", "2026-11-22", "1:30"])
 def test_plain_words_are_taken_as_written(tmp_path: Path, word: str) -> None:
     settings = read(tmp_path, LEAST.replace("[superhero2]", f"[{word}]"))
     assert settings.watch.users[0].uid == word

@@ -205,7 +205,7 @@ async def test_an_empty_monitor_has_a_page_too() -> None:
     with in_memory() as store:
         async with browsing(empty, store) as client:
             text = Outline((await client.get("/")).text).text
-    for words in ("Nobody is watched", "None yet", "alerts are only kept in the store"):
+    for words in ("Nobody is watched", "None yet", "Nothing waits to be delivered"):
         assert words in text
 
 

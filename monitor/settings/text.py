@@ -1,7 +1,8 @@
 """YAML as people write it: plain values, and for each of them the line and column it stands at.
 
-Words mean what they seem to mean (YAML 1.2): `no` and `on` are text, `0123` is text, `12e4` is text, only
-`true` and `false` are booleans, only `12` and `1.5` are numbers. A key that is written twice is an error, not a surprise.
+Words mean what they seem to mean (YAML 1.2): `no`, `on`, `0123` and `12e4` are text, only `true` and
+`false` are booleans, only `12` and `1.5` are numbers. A key that is written twice is an error, not a
+surprise.
 """
 
 from __future__ import annotations

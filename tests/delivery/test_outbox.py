@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog.testing
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from monitor.clock import virtual
@@ -386,9 +387,9 @@ async def test_the_rate_is_kept_and_what_comes_meanwhile_is_summed_up(
 async def test_a_machine_gets_every_alert_in_batches(house: House, autojump_clock: MockClock) -> None:
     spy = Spy(people=False)
     await house.find(*some(250))
-    await house.nursery.start(house.deliverer(spy).run)
+    await house.nursery.start(house.deliverer(spy, replace(FAST, batch=60)).run)
     await trio.sleep(1)
-    assert [len(told.alerts) for told in spy.got] == [100, 100, 50]
+    assert [len(told.alerts) for told in spy.got] == [60, 60, 60, 60, 10]
     assert {told.kind for told in spy.got} == {Kind.ALERTS}
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 import monitor.delivery
+from monitor.delivery.policy import bundle
 from monitor.delivery.render import webhook
 from monitor.delivery.render.disclosure import disclose
 from monitor.delivery.sinks.webhook import check_headers, signature_headers, signing_key
@@ -19,7 +20,15 @@ from monitor.delivery.values import Receiver, TextPolicy
 from monitor.errors import ConfigError
 from monitor.store.values import Kind, Notification
 from rules.model import Status
-from tests.delivery.samples import a_notification, a_photo_alert, an_alert, golden, notifications
+from tests.delivery.samples import (
+    NOW,
+    a_notification,
+    a_photo_alert,
+    an_alert,
+    an_entry,
+    golden,
+    notifications,
+)
 
 SCHEMA = json.loads((Path(monitor.delivery.__file__).parent / "webhook.schema.json").read_text("utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -80,6 +89,14 @@ def test_any_notification_fits_the_schema_and_is_the_same_on_every_attempt(
     body = webhook.body(notification, app="275211")
     VALIDATOR.validate(json.loads(body.decode("utf-8")))
     assert body == webhook.body(notification, app="275211")
+
+
+def test_a_full_batch_fits_the_strictest_of_common_receivers() -> None:
+    entries = [an_entry(number) for number in range(500)]
+    made = bundle(entries, people=False, summary_over=20, now=NOW)
+    assert made is not None
+    told = a_notification(*(entry.alert for entry in entries if entry.id in made.entries))
+    assert 40_000 < len(webhook.body(told, app="275211")) < 100_000
 
 
 def test_an_unpaired_surrogate_costs_one_character_not_the_alert() -> None:

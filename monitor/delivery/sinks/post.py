@@ -14,7 +14,7 @@ import trio
 
 from monitor.delivery.backoff import parse_retry_after
 from monitor.delivery.render.words import plain
-from monitor.errors import CometwatchError
+from monitor.errors import CometwatchError, ConfigError
 from rules.model import Value
 
 MAX_ANSWER: Final = 16 * 1024
@@ -109,6 +109,13 @@ def _cause(exc: BaseException) -> str:
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return f"the receiver's URL can't be used ({type(exc).__name__}): it must be http:// or https://"
     return f"the request did not complete ({type(exc).__name__})"
+
+
+def unreadable(exc: Exception) -> str:
+    """Why the receiver's URL, secret or headers can't be used now. Errors of settings quote no secret."""
+    if isinstance(exc, ConfigError):
+        return str(exc)
+    return f"the receiver's URL, secret or headers can't be read ({type(exc).__name__})"
 
 
 def excerpt(answer: Answer, *, sent: Iterable[str], secrets: Iterable[str]) -> str:

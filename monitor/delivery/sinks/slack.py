@@ -24,7 +24,7 @@ import httpx
 from monitor.clock import Clock
 from monitor.delivery.render import slack
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement
-from monitor.delivery.sinks.post import Answer, PostError, post
+from monitor.delivery.sinks.post import Answer, PostError, post, unreadable
 from monitor.errors import CometwatchError
 from monitor.store.values import Notification
 
@@ -68,7 +68,7 @@ class SlackSink:
         except PostError as exc:
             return RetryAfter(reason=str(exc))
         except (OSError, UnicodeError, CometwatchError) as exc:
-            return RetryAfter(reason=f"the webhook URL can't be read ({type(exc).__name__})")
+            return RetryAfter(reason=unreadable(exc))
         return settlement(answer)
 
     async def _post(self, payload: dict[str, Any]) -> Answer:

@@ -6,7 +6,7 @@ What the receiver's status means:
 |-------------------------|------------------------------------------------------------------------------|
 | 2xx                     | delivered, whatever the body says                                            |
 | 410                     | refused: the receiver says that it is gone for good                          |
-| 413                     | refused: the same body will not get smaller; lower `batch` and redrive       |
+| 413                     | refused: the same body will not get smaller                                  |
 | 429, 503                | retry; the whole receiver rests for Retry-After                              |
 | 3xx                     | retry; never followed, a redirect could carry the alert anywhere             |
 | 400, 401, 403, 404, 422 | retry over the schedule, then dead letter: often a deploy or a key rotation   |
@@ -29,7 +29,7 @@ from standardwebhooks import Webhook
 from monitor.clock import Clock
 from monitor.delivery.render.webhook import body
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement
-from monitor.delivery.sinks.post import Answer, PostError, excerpt, post
+from monitor.delivery.sinks.post import Answer, PostError, excerpt, post, unreadable
 from monitor.errors import CometwatchError, ConfigError
 from monitor.store.values import Notification
 
@@ -45,8 +45,8 @@ _MEANINGS: Final = {
     401: "it does not accept the signature or the credentials",
     403: "it does not let us in",
     404: "nothing listens at this address",
-    410: "it is gone for good; remove the receiver or mend its URL, then `cometwatch outbox redrive`",
-    413: "the body is too large for it; lower `batch`, then `cometwatch outbox redrive`",
+    410: "it is gone for good; mend the receiver's URL, then redrive its dead letters",
+    413: "the body is too large for it; raise its limit, then redrive its dead letters",
     429: "it is rate limited",
 }
 
@@ -80,7 +80,7 @@ class WebhookSink:
             signed = signature_headers(secrets, notification.id, now, content)
             check_headers(extra)
         except (OSError, UnicodeError, CometwatchError) as exc:
-            return RetryAfter(reason=_unready(exc))
+            return RetryAfter(reason=unreadable(exc))
         try:
             headers = {**extra, "content-type": "application/json", **signed}
             answer = await post(self._http, url, content, headers, now=now)
@@ -146,9 +146,3 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise ConfigError(f"header {name!r} is not a header name; for example X-Team")
         if not re.fullmatch(r"[\t\x20-\x7e]*", value):
             raise ConfigError(f"the value of header {name!r} may hold only printable ASCII")
-
-
-def _unready(exc: Exception) -> str:
-    if isinstance(exc, ConfigError):
-        return str(exc)
-    return f"its URL, secret or headers can't be read ({type(exc).__name__})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -37,7 +36,7 @@ class Part:
         self._where = where
         self._now = now
         self._spoilt: StoreError | None = None
-        self._sums: Counter[str] = Counter()
+        self._sums: dict[str, int] = {}
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -50,8 +49,10 @@ class Part:
         self._mark("SAVEPOINT part")
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._sums = sums
+            if isinstance(error, DBAPIError):
+                self._spoil(error)  # met while rows were fetched
             if not self._spoilt:
                 self._mark("ROLLBACK TO part")
                 self._mark("RELEASE part")
@@ -59,9 +60,13 @@ class Part:
         self.check()
         self._mark("RELEASE part")
 
+    def touch(self) -> None:
+        """Write something that changes nothing, to see that writing works."""
+        self._run(TOUCH, {"at": self._now()})
+
     def finish(self) -> None:
         """Write what was only added up until now. Called last, by `Store.write`."""
-        self._run_each(TALLY, [{"named": name, "more": more} for name, more in self._sums.items() if more])
+        self._run_each(TALLY, [{"named": name, "more": more} for name, more in self._sums.items()])
         self.check()
 
     def check(self) -> None:
@@ -74,8 +79,11 @@ class Part:
 
     def _run(self, statement: Executable, rows: Row | Sequence[Row] | None = None) -> CursorResult[Any]:
         self.check()
-        with self._spoiling():
-            return self._connection.execute(statement, rows or None)
+        try:
+            return self._connection.execute(statement, rows)
+        except DBAPIError as error:
+            self._spoil(error)
+            raise
 
     def _run_each(self, statement: Executable, rows: Sequence[Row]) -> None:
         """Run `statement` for each of `rows`; for none of them, not at all."""
@@ -84,28 +92,24 @@ class Part:
 
     def _tally(self, more: Mapping[str, int]) -> None:
         """Add to the sums of the store's life; they are written once, at the end of the transaction."""
-        self._sums.update(more)
+        for name, number in more.items():
+            if number:
+                self._sums[name] = self._sums.get(name, 0) + number
 
     def _mark(self, statement: str) -> None:
         # Straight to the driver: SQLAlchemy compiles each savepoint anew, twice the cost of a small commit.
         driver: Any = self._connection.connection.driver_connection
-        with self._spoiling():
-            driver.execute(statement)
-
-    @contextmanager
-    def _spoiling(self) -> Iterator[None]:
-        """A failure of the disk or file inside spoils the transaction."""
         try:
-            yield
-        except (DBAPIError, sqlite3.Error) as error:
-            self._spoilt = explain(error, self._where)
-            if self._spoilt:
-                raise self._spoilt from error
+            driver.execute(statement)
+        except sqlite3.Error as error:
+            self._spoil(error)
             raise
 
-    def touch(self) -> None:
-        """Write something that changes nothing, to see that writing works."""
-        self._run(TOUCH, {"at": self._now()})
+    def _spoil(self, error: Exception) -> None:
+        """Raise StoreError if the disk or the file failed: nothing of the transaction can be kept then."""
+        self._spoilt = explain(error, self._where)
+        if self._spoilt:
+            raise self._spoilt from error
 
     def _announce(self) -> None:
         """Let the running process notice that a command changed something."""

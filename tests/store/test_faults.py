@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from monitor.store.sqlite import find_damage
 from monitor.store.store import Store
 from monitor.store.values import Commit, Counts, Cursor
 from rules.model import MessageId
-from tests.store.building import ANNA, NOON, found, open_store
+from tests.store.building import ANNA, NOON, RING, after, claim, found, open_store
 
 NOBODY = 65534
 
@@ -253,6 +253,16 @@ def test_damage_that_only_a_read_meets_is_named(kept: Path) -> None:
     overwrite(kept, *page_of(kept, b"Missed call a150"))
     with open_store(kept, exclusive=False) as store, pytest.raises(StoreError, match="the file is damaged"):
         store.alerts(limit=10_000)
+
+
+def test_damage_met_inside_a_part_spoils_the_whole_transaction(kept: Path) -> None:
+    overwrite(kept, *page_of(kept, b"Missed call a150"))
+    with open_store(kept, exclusive=False) as store:
+        with pytest.raises(StoreError, match="the file is damaged"), store.write() as tx:  # noqa: PT012
+            tx.add_mute(RING.rule, until=after(hours=1), reason="planned work")
+            with suppress(StoreError), tx.part():
+                claim(tx)
+        assert store.mutes(NOON) == ()
 
 
 def test_looking_for_damage_takes_no_longer_than_allowed(kept: Path) -> None:

@@ -37,7 +37,7 @@ def fill(tx: Tx) -> None:
 
 
 async def outcomes(writer: Writer, *works: Any) -> list[Any]:
-    """What each of `works` came to, handed in together."""
+    """What each of `works` came to, handed in one after the other before the writer starts."""
     results: list[Any] = [None] * len(works)
 
     async def one(place: int) -> None:
@@ -49,7 +49,7 @@ async def outcomes(writer: Writer, *works: Any) -> list[Any]:
     async with trio.open_nursery() as nursery:
         for place in range(len(works)):
             nursery.start_soon(one, place)
-        await wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()  # in their order: Trio starts tasks in any
         nursery.start_soon(run_until_idle, writer, nursery)
     return results
 

@@ -1,0 +1,355 @@
+"""One campaign: traffic and receiver live on, the monitor between them dies and is started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, Final
+
+import httpx
+import trio
+
+from tests.crash.judge import Stored, StoredEntry, Truth, Violation, judge, read_truth
+from tests.crash.points import Charge, charges
+from tests.crash.receivers import SECRET, SENDER_TIMEOUT_S, Inbox, Post, receiving
+from tests.crash.traffic import KEY
+
+WATCHED: Final = tuple(f"crash{number}" for number in range(1, 8))  # three of the script's ten are not
+PATIENCE_S: Final = 6.0  # for a life to come to its point; then it is killed wherever it is
+QUIET_WITHIN_S: Final = 300.0
+QUIET_TWICE_S: Final = 5.0  # the monitor renews what it shows of itself every 2 s
+PAGE: Final = 20_000
+RATE: Final = 25.0
+FOLDER: Final = Path(__file__).parents[2]
+
+CONFIG: Final = """
+api: {{base_url: "{source}/v3", api_key: "{key}", requests_per_minute: 20000, timeout: 5s}}
+watch: {{users: [{users}], start: beginning}}
+poll: {{min_interval: 100ms, page_size: 10}}
+store: {{url: "sqlite:///{store}"}}
+server: {{listen: "127.0.0.1:{port}"}}
+rules: {{packs: [attachments, mentions], files: [missed-calls.yaml]}}
+receivers:
+  - {{name: hook, webhook: {{url: "{receiver}/hook", secret: "{secret}"}}, timeout: {timeout}s}}
+  - {{name: slack, slack: {{webhook_url: "{receiver}/slack"}}, rate: 4, timeout: {timeout}s}}
+routes: [{{receivers: [hook, slack]}}]
+log: {{format: json}}
+"""
+
+# As in the pack, but a ring with no end is given up after 8 s instead of 90: a campaign ends sooner, and
+# many more timers are waiting whenever the monitor dies. Nothing in the script is answered after 8 s.
+RULES: Final = """
+rules:
+  - name: missed-call
+    kind: missed_call
+    severity: warning
+    ring_timeout: 8s
+"""
+
+
+class CampaignError(Exception):
+    """The campaign could not be carried through: the monitor did what no kill explains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    kills: int
+    seed: int
+    only: str | None = None  #: one point alone
+    rate: float = RATE  #: stages of the script a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One life of the monitor, from its start to its kill."""
+
+    charge: Charge
+    started_at: float
+    died_at: float
+    read_after_s: float | None  #: from the start of the process to its first page; None: it died before
+    came_to_point: bool  #: False: it was killed when the campaign lost its patience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    plan: Plan
+    lives: tuple[Life, ...]
+    truth: Truth
+    posts: tuple[Post, ...]
+    stored: Stored
+    violations: tuple[Violation, ...]
+    lasted_s: float
+
+
+async def run(plan: Plan, folder: Path, *, tell: Callable[[str], None]) -> Result:
+    """Carry it out in `folder`, where the store, the logs and all evidence stay. Raises CampaignError."""
+    began, inbox, lives = time.monotonic(), Inbox(seed=plan.seed), []
+    with receiving(inbox) as receiver:
+        async with trafficking(plan, folder) as traffic:
+            monitor = Monitor.prepare(folder, source=traffic.url, receiver=receiver)
+            for number, charge in enumerate(charges(plan.kills, seed=plan.seed, only=plan.only), 1):
+                lives.append(await monitor.live(charge))
+                if number % 25 == 0 or number == plan.kills:
+                    tell(f"{number} of {plan.kills} kills, {len(inbox.posts)} posts")
+            inbox.calm.set()
+            truth = await monitor.finish(traffic, tell=tell)
+    posts, stored = tuple(inbox.posts), read_store(monitor.store)
+    return Result(
+        plan=plan,
+        lives=tuple(lives),
+        truth=truth,
+        posts=posts,
+        stored=stored,
+        violations=tuple(judge(truth, posts, stored)),
+        lasted_s=time.monotonic() - began,
+    )
+
+
+# --- the traffic -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The simulated CometChat, a process of its own."""
+
+    url: str
+    process: trio.Process
+    lines: AsyncIterator[bytes]
+
+    async def end(self) -> Truth:
+        """Let the script come to its end; returns all that was true, once the last row shows."""
+        assert self.process.stdin is not None
+        await self.process.stdin.aclose()
+        if (said := await anext(self.lines, b"")) != b"played":
+            raise CampaignError(f"the simulator ended before its script: {said!r}; see traffic.log")
+        truth = read_truth(await self._messages(), WATCHED)
+        await trio.sleep(max(0.0, truth.last_shown - time.time()))
+        return truth
+
+    async def _messages(self) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = []
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as http:
+            while True:
+                after = messages[-1]["id"] if messages else "0"
+                answer = await http.get("/_sim/truth", params={"after": after, "limit": PAGE})
+                page = answer.json()["messages"]
+                messages += page
+                if len(page) < PAGE:
+                    return messages
+
+
+@asynccontextmanager
+async def trafficking(plan: Plan, folder: Path) -> AsyncIterator[Traffic]:
+    command = [sys.executable, "-m", "tests.crash.traffic", str(plan.seed), str(plan.rate)]
+    with (folder / "traffic.log").open("wb") as log:
+        process = await trio.lowlevel.open_process(
+            command,
+            cwd=FOLDER,
+            env=environment(folder),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            assert process.stdout is not None
+            lines = _lines(process.stdout)
+            url = await anext(lines, b"")
+            if not url:
+                raise CampaignError("the simulator did not start; see traffic.log")
+            yield Traffic(url=url.decode(), process=process, lines=lines)
+        finally:
+            await _end(process)
+
+
+async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+    rest = b""
+    async for some in stream:
+        *lines, rest = (rest + some).split(b"\n")
+        for line in lines:
+            yield line
+
+
+async def _end(process: trio.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    with trio.CancelScope(shield=True):
+        await process.wait()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a child: no settings from outside, and compiled code kept, as an installation keeps it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COMETWATCH_")}
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):
+        kept.setdefault("PYTHONPYCACHEPREFIX", str(folder / "pycache"))
+    return kept
+
+
+# --- the monitor -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """The monitor's place on this machine: its configuration, store, port and log."""
+
+    folder: Path
+    config: Path
+    store: Path
+    port: int
+
+    @classmethod
+    def prepare(cls, folder: Path, *, source: str, receiver: str) -> Monitor:
+        (folder / "config").mkdir()
+        (folder / "store").mkdir()
+        port = _free_port()
+        monitor = cls(
+            folder=folder,
+            config=folder / "config" / "cometwatch.yaml",
+            store=folder / "store" / "cometwatch.db",
+            port=port,
+        )
+        text = CONFIG.format(
+            source=source, key=KEY, users=", ".join(WATCHED), store=monitor.store, port=port,
+            receiver=receiver, secret=SECRET, timeout=SENDER_TIMEOUT_S,
+        )  # fmt: skip
+        monitor.config.write_text(text, encoding="utf-8")
+        monitor.config.with_name("missed-calls.yaml").write_text(RULES, encoding="utf-8")
+        return monitor
+
+    async def live(self, charge: Charge) -> Life:
+        """One life, ended by SIGKILL. Raises CampaignError if it ends in any other way."""
+        hook, patience_s = charge.point.hook, PATIENCE_S if charge.point.hook else charge.delay_s
+        bomb = [hook, str(charge.nth), str(charge.delay_s)] if hook else []
+        started_at = time.time()
+        async with self._process(*bomb) as (process, reading):
+            with trio.move_on_after(patience_s) as waiting:
+                await process.wait()
+            process.kill()
+            await process.wait()
+        if process.returncode != -SIGKILL:
+            raise CampaignError(f"the monitor ended by itself with exit code {process.returncode}")
+        return Life(
+            charge=charge,
+            started_at=started_at,
+            died_at=time.time(),
+            read_after_s=reading[0] - started_at if reading else None,
+            came_to_point=not waiting.cancelled_caught or hook is None,
+        )
+
+    async def finish(self, traffic: Traffic, *, tell: Callable[[str], None]) -> Truth:
+        """A last life that is let live until all is quiet and is then stopped as an operator stops it."""
+        async with self._process() as (process, _):
+            tell("the last life: waiting for the script to end")
+            truth = await traffic.end()
+            tell("waiting for quiet")
+            with trio.move_on_after(QUIET_WITHIN_S) as waiting:
+                await self._until_quiet(truth)
+            if waiting.cancelled_caught:
+                tell(f"no quiet within {QUIET_WITHIN_S:g} s")  # the verdict says what is unsettled
+            process.terminate()
+            code = await process.wait()
+        if code != 0:
+            raise CampaignError(f"stopped by SIGTERM, the monitor ended with exit code {code}")
+        return truth
+
+    @asynccontextmanager
+    async def _process(self, *bomb: str) -> AsyncIterator[tuple[trio.Process, list[float]]]:
+        """The running monitor, and when its first page was read, once it was."""
+        reading: list[float] = []
+        with (self.folder / "monitor.log").open("ab") as log:
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-m", "tests.crash.child", str(self.config), *bomb],
+                cwd=FOLDER,
+                env=environment(self.folder),
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+            async with trio.open_nursery() as nursery:
+                assert process.stdout is not None
+                nursery.start_soon(_note_times, process.stdout, reading)
+                try:
+                    yield process, reading
+                finally:
+                    await _end(process)
+
+    async def _until_quiet(self, truth: Truth) -> None:
+        """Every list read past the last row, no timer and no delivery pending, seen twice."""
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=10) as http:
+            seen = 0
+            while seen < 2:
+                seen = seen + 1 if await self._is_quiet(http, truth) else 0
+                await trio.sleep(QUIET_TWICE_S)
+
+    async def _is_quiet(self, http: httpx.AsyncClient, truth: Truth) -> bool:
+        try:
+            status = (await http.get("/api/status")).raise_for_status().json()
+            users = (await http.get("/api/users")).raise_for_status().json()["users"]
+        except httpx.HTTPError:
+            return False
+        is_idle = not status["timers_pending"] and not any(one["pending"] for one in status["receivers"])
+        return is_idle and all(_seen_until(user) > truth.last_shown for user in users)
+
+
+async def _note_times(stream: trio.abc.ReceiveStream, times: list[float]) -> None:
+    async for _ in stream:
+        times.append(time.time())
+
+
+def _seen_until(user: Mapping[str, Any]) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(user["watermark"]).timestamp() if user["watermark"] else 0.0
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# --- the store -------------------------------------------------------------------------------------------
+
+
+def read_store(file: Path) -> Stored:
+    """What is in the file now, by plain SQL."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        alerts = dict(db.execute("SELECT id, first_seen_at / 1e6 FROM alerts"))
+        entries = db.execute("SELECT alert_id, status, receiver, state FROM entries ORDER BY id").fetchall()
+        tables = ("timers", "closures", "rejects", "tombstones")
+        left = {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+        tallies = dict(db.execute("SELECT name, total FROM tallies"))
+        verdict = db.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok":
+        raise CampaignError(f"{file} is damaged: {verdict}")
+    return Stored(
+        alerts=alerts,
+        entries=tuple(
+            StoredEntry(alert=alert, status=status, receiver=receiver, state=state)
+            for alert, status, receiver, state in entries
+        ),
+        tallies=tallies,
+        left=left,
+    )
+
+
+def keep(result: Result, folder: Path) -> None:
+    """Write down what the receiver got and what was expected, beside the store and the logs."""
+    posts = [
+        {"at": p.at, "receiver": p.receiver, "id": p.id, "fate": p.fate, "body": p.body.decode()}
+        for p in result.posts
+    ]
+    (folder / "posts.json").write_text(json.dumps(posts), encoding="utf-8")
+    expected = [
+        {"rule": e.fact.rule, "key": e.fact.key, "users": sorted(e.users), "must": e.must, "at": e.known_at}
+        for e in result.truth.expected.values()
+    ]
+    (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")

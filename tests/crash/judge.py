@@ -1,0 +1,272 @@
+"""The verdict: what the script says should be told, against what arrived and what the store holds. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from tests.crash.receivers import Fate, Post
+
+_SLACK_ALERT: Final = re.compile(rb"alert ([0-9a-f]{32})")
+
+
+class Wrong(StrEnum):
+    """A broken promise."""
+
+    LOST = "lost"
+    INVENTED = "invented"
+    TWICE = "found twice"
+    PEOPLE = "wrong people"
+    OTHER_ID = "repeated with another id"
+    ALTERED = "repeated with other contents"
+    UNSIGNED = "unsigned"
+    UNSETTLED = "unsettled"
+    LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    wrong: Wrong
+    what: str
+    at: float  #: unix seconds: when the message showed, or when the POST came
+
+    def __str__(self) -> str:
+        return f"{self.wrong}: {self.what}"
+
+
+class Fact(NamedTuple):
+    """What a finding is about, in the words of the script: a session of a call, or a message."""
+
+    rule: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The script's word on one fact, as far as the watched users are concerned."""
+
+    fact: Fact
+    users: frozenset[str]
+    must: bool
+    known_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    expected: Mapping[Fact, Expected]
+    messages: tuple[float, ...]  #: when each message that stands in a watched list showed
+    readings: int  #: rows of all watched lists together
+    last_shown: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One alert within one POST to the webhook."""
+
+    post: Post
+    alert: str
+    status: str
+    fact: Fact
+    users: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEntry:
+    alert: str
+    status: str
+    receiver: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the store held when the last monitor had left it."""
+
+    alerts: Mapping[str, float]  #: id to when it was first found
+    entries: tuple[StoredEntry, ...]
+    tallies: Mapping[str, int]
+    left: Mapping[str, int]  #: rows of tables that must be empty when all is quiet
+
+
+def read_truth(messages: Sequence[Mapping[str, Any]], watched: Collection[str]) -> Truth:
+    """The truth of `/_sim/truth` from the point of view of who watches `watched`."""
+    expected: dict[Fact, Expected] = {}
+    for message in messages:
+        for one in message["expect"] or ():
+            users = frozenset(one["users"]) & frozenset(watched)
+            fact = Fact(one["rule"], one["key"])
+            before = expected.get(fact)
+            if users:
+                expected[fact] = Expected(
+                    fact=fact,
+                    users=users | (before.users if before else frozenset()),
+                    must=one["must"] or bool(before and before.must),
+                    known_at=message["visible_at"],
+                )
+    lists = [len(set(message["users"]) & set(watched)) for message in messages]
+    shown = [message["visible_at"] for message in messages]
+    return Truth(
+        expected=expected,
+        messages=tuple(at for at, count in zip(shown, lists, strict=True) if count),
+        readings=sum(lists),
+        last_shown=max(shown, default=0.0),
+    )
+
+
+def read_posts(posts: Iterable[Post]) -> list[Told]:
+    """Every alert in every POST to the webhook, in the order of arrival."""
+    return [
+        _told(post, alert)
+        for post in posts
+        if post.receiver == "hook"
+        for alert in json.loads(post.body)["data"]["alerts"]
+    ]
+
+
+def _told(post: Post, alert: Mapping[str, Any]) -> Told:
+    call = alert["messages"][0]["call"] if alert["messages"] else None
+    key = call["session_id"] if call else alert["messages"][0]["id"] if alert["messages"] else alert["id"]
+    return Told(
+        post=post,
+        alert=alert["id"],
+        status=alert["status"],
+        fact=Fact(alert["rule"], key),
+        users=frozenset(alert["watched_users"]),
+    )
+
+
+def judge(truth: Truth, posts: Sequence[Post], stored: Stored) -> list[Violation]:
+    """Everything that is wrong; [] if every promise was kept."""
+    told = read_posts(posts)
+    return [
+        *_lost(truth, told),
+        *_invented(truth, told),
+        *_found_twice(told, stored),
+        *_other_ids(posts),
+        *_altered(posts),
+        *_unsigned(posts),
+        *_unsettled(stored, told),
+        *_ledger(truth, stored, told),
+    ]
+
+
+def repeats(posts: Iterable[Post]) -> list[tuple[Post, Post]]:
+    """(the POST before, the repeat): those whose notification the receiver had taken already."""
+    taken: dict[tuple[str, str], Post] = {}
+    found = []
+    for post in posts:
+        before = taken.get((post.receiver, post.id))
+        if before is not None:
+            found.append((before, post))
+        if post.fate is not Fate.REFUSED:
+            taken[post.receiver, post.id] = post
+    return found
+
+
+def _lost(truth: Truth, told: Iterable[Told]) -> Iterator[Violation]:
+    arrived = {one.fact for one in told if one.post.fate is Fate.ACCEPTED and one.status == "firing"}
+    for fact, expected in truth.expected.items():
+        if expected.must and fact not in arrived:
+            yield Violation(wrong=Wrong.LOST, what=f"{fact.rule} {fact.key}", at=expected.known_at)
+
+
+def _invented(truth: Truth, told: Iterable[Told]) -> Iterator[Violation]:
+    for fact, one in {one.fact: one for one in told}.items():
+        expected = truth.expected.get(fact)
+        what = f"{fact.rule} {fact.key}, alert {one.alert}"
+        if expected is None:
+            yield Violation(wrong=Wrong.INVENTED, what=what, at=one.post.at)
+        elif expected.users != one.users:
+            people = f"{sorted(one.users)} instead of {sorted(expected.users)}"
+            yield Violation(wrong=Wrong.PEOPLE, what=f"{what}: {people}", at=one.post.at)
+
+
+def _found_twice(told: Iterable[Told], stored: Stored) -> Iterator[Violation]:
+    alerts: defaultdict[Fact, set[str]] = defaultdict(set)
+    for one in told:
+        alerts[one.fact].add(one.alert)
+        if len(alerts[one.fact]) > 1:
+            what = f"{one.fact.rule} {one.fact.key} is alerts {sorted(alerts[one.fact])}"
+            yield Violation(wrong=Wrong.TWICE, what=what, at=one.post.at)
+    for entry, times in Counter((e.alert, e.status, e.receiver) for e in stored.entries).items():
+        if times > 1:
+            what = f"{times} outbox entries for {entry}"
+            yield Violation(wrong=Wrong.TWICE, what=what, at=stored.alerts[entry[0]])
+
+
+def _other_ids(posts: Iterable[Post]) -> Iterator[Violation]:
+    first: dict[tuple[str, str, str], str] = {}
+    for post in posts:
+        for alert, status in _contents(post):
+            known = first.setdefault((post.receiver, alert, status), post.id)
+            if known != post.id:
+                what = f"{post.receiver}: alert {alert} ({status}) in notifications {known} and {post.id}"
+                yield Violation(wrong=Wrong.OTHER_ID, what=what, at=post.at)
+
+
+def _contents(post: Post) -> list[tuple[str, str]]:
+    """The alerts in a POST with their status. A Slack summary names none; Slack shows no status apart."""
+    if post.receiver == "hook":
+        return [(alert["id"], alert["status"]) for alert in json.loads(post.body)["data"]["alerts"]]
+    return [(found.decode(), "") for found in _SLACK_ALERT.findall(post.body)]
+
+
+def _altered(posts: Iterable[Post]) -> Iterator[Violation]:
+    first: dict[tuple[str, str], Any] = {}
+    for post in posts:
+        # A Slack message tells the alert's age, so only what it is about can be the same.
+        said = post.body if post.receiver == "hook" else _contents(post)
+        if first.setdefault((post.receiver, post.id), said) != said:
+            yield Violation(wrong=Wrong.ALTERED, what=f"{post.receiver}: {post.id}", at=post.at)
+
+
+def _unsigned(posts: Iterable[Post]) -> Iterator[Violation]:
+    for post in posts:
+        if not post.is_signed:
+            yield Violation(wrong=Wrong.UNSIGNED, what=f"{post.receiver}: {post.id!r}", at=post.at)
+
+
+def _unsettled(stored: Stored, told: Iterable[Told]) -> Iterator[Violation]:
+    """All is quiet: nothing may wait, nothing may have been given up, and what counts as delivered was."""
+    accepted = {(one.alert, one.status) for one in told if one.post.fate is Fate.ACCEPTED}
+    for entry in stored.entries:
+        at = stored.alerts[entry.alert]
+        what = f"{entry.receiver}: alert {entry.alert} ({entry.status}) is {entry.state}"
+        if entry.state != "delivered":
+            yield Violation(wrong=Wrong.UNSETTLED, what=what, at=at)
+        elif entry.receiver == "hook" and (entry.alert, entry.status) not in accepted:
+            yield Violation(wrong=Wrong.UNSETTLED, what=f"{what}, but it never was", at=at)
+    for table, rows in stored.left.items():
+        if rows:
+            yield Violation(wrong=Wrong.UNSETTLED, what=f"{rows} rows left in {table}", at=truth_end(stored))
+
+
+def truth_end(stored: Stored) -> float:
+    return max(stored.alerts.values(), default=0.0)
+
+
+def _ledger(truth: Truth, stored: Stored, told: Sequence[Told]) -> Iterator[Violation]:
+    """The sums of the store, of the script and of the receiver agree."""
+    arrived = {one.alert for one in told}
+    facts = {one.fact for one in told}
+    sums = {
+        "rows evaluated, by the script's lists": (stored.tallies["evaluated"], truth.readings),
+        "rows fetched, as evaluated and rejected": (
+            stored.tallies["fetched"],
+            stored.tallies["evaluated"] + stored.tallies["rejected"],
+        ),
+        "alerts stored, as arrived": (len(stored.alerts), len(arrived)),
+        "alerts stored, as facts told": (len(stored.alerts), len(facts)),
+        "alerts with an entry": (len(stored.alerts), len({entry.alert for entry in stored.entries})),
+    }
+    for receiver in {entry.receiver for entry in stored.entries}:
+        fired = sum(entry.receiver == receiver and entry.status == "firing" for entry in stored.entries)
+        sums[f"firing entries of {receiver}"] = (fired, len(stored.alerts))
+    for name, (one, other) in sums.items():
+        if one != other:
+            yield Violation(wrong=Wrong.LEDGER, what=f"{name}: {one} != {other}", at=truth_end(stored))

@@ -1,0 +1,173 @@
+"""The receiver that outlives every monitor: a webhook and a Slack channel that write down what they got.
+
+It is a thread of the campaign, on the standard library alone. While it is not told to be `calm` it refuses,
+hesitates, breaks off and answers too late, each with a chance of its own, so that senders are left in doubt.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from threading import Event, Lock, Thread
+from typing import Final
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+SECRET: Final = "whsec_" + b64encode(b"a key of the kill campaign only").decode()
+SENDER_TIMEOUT_S: Final = 2.0
+MOST_TROUBLES: Final = 2  # of one notification: the campaign must come to an end
+_NOTIFICATION: Final = re.compile(rb"notification ([0-9a-f]{32})")
+
+
+class Fate(StrEnum):
+    """What became of one POST, as the receiver knows it."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  #: the sender was told to come again
+    DOUBTFUL = "doubtful"  #: taken, but the sender could not learn it
+
+
+class Mood(StrEnum):
+    FINE = "fine"
+    ERROR = "error"
+    BUSY = "busy"
+    SLOW = "slow"
+    TOO_SLOW = "too slow"
+    BREAKS_OFF = "breaks off"
+
+
+MOODS: Final = {
+    Mood.FINE: 84.0,
+    Mood.ERROR: 5.0,
+    Mood.BUSY: 2.0,
+    Mood.SLOW: 5.0,
+    Mood.TOO_SLOW: 1.0,
+    Mood.BREAKS_OFF: 3.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One POST as it arrived."""
+
+    at: float
+    receiver: str  #: hook or slack
+    id: str  #: the notification's
+    body: bytes
+    fate: Fate
+    is_signed: bool = True
+
+
+@dataclass
+class Inbox:
+    """What arrived, in order."""
+
+    seed: int
+    posts: list[Post] = field(default_factory=list)
+    calm: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self._random = Random(f"{self.seed}:moods")
+        self._troubles: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def mood(self, notification: str) -> Mood:
+        with self._lock:
+            if self.calm.is_set() or self._troubles[notification] >= MOST_TROUBLES:
+                return Mood.FINE
+            mood = self._random.choices(list(MOODS), weights=list(MOODS.values()))[0]
+            self._troubles[notification] += mood is not Mood.FINE
+            return mood
+
+    def note(self, post: Post) -> None:
+        with self._lock:
+            self.posts.append(post)
+
+
+@contextmanager
+def receiving(inbox: Inbox) -> Iterator[str]:
+    """Fill `inbox` until the block is left; gives the address. Paths are /hook and /slack."""
+
+    class Receive(_Receive):
+        box = inbox
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receive) as server:
+        server.daemon_threads = True
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Receive(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    box: Inbox
+
+    def do_POST(self) -> None:  # noqa: N802 - the library's name
+        body = self.rfile.read(int(self.headers["content-length"]))
+        receiver = self.path.strip("/")
+        is_signed, id_ = self._who(receiver, body)
+        mood = self.box.mood(id_) if is_signed else Mood.ERROR
+        fate = {
+            Mood.ERROR: Fate.REFUSED,
+            Mood.BUSY: Fate.REFUSED,
+            Mood.TOO_SLOW: Fate.DOUBTFUL,
+            Mood.BREAKS_OFF: Fate.DOUBTFUL,
+        }.get(mood, Fate.ACCEPTED)
+        post = Post(at=time.time(), receiver=receiver, id=id_, body=body, fate=fate, is_signed=is_signed)
+        self.box.note(post)
+        self._answer(mood)
+
+    def _who(self, receiver: str, body: bytes) -> tuple[bool, str]:
+        """Whether the POST is what it says it is, and the notification's id."""
+        if receiver == "slack":
+            found = _NOTIFICATION.search(body)
+            return found is not None, found[1].decode() if found else ""
+        try:
+            Webhook(SECRET).verify(body, dict(self.headers))
+        except WebhookVerificationError:
+            return False, self.headers.get("webhook-id", "")
+        return True, self.headers["webhook-id"]
+
+    def _answer(self, mood: Mood) -> None:
+        match mood:
+            case Mood.FINE:
+                self._say(200)
+            case Mood.ERROR:
+                self._say(500)
+            case Mood.BUSY:
+                self._say(429, retry_after=1)
+            case Mood.SLOW:
+                time.sleep(SENDER_TIMEOUT_S / 4)
+                self._say(200)
+            case Mood.TOO_SLOW:
+                time.sleep(SENDER_TIMEOUT_S + 0.5)
+                self._say(200)
+            case Mood.BREAKS_OFF:
+                self.close_connection = True
+
+    def _say(self, status: int, *, retry_after: int | None = None) -> None:
+        body = b"ok" if status == 200 else b"no"
+        try:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            if retry_after is not None:
+                self.send_header("retry-after", str(retry_after))
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:
+            self.close_connection = True  # the sender was killed or has given up
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Silent: the inbox is the record."""

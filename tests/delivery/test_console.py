@@ -5,7 +5,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from inline_snapshot import snapshot
 
 from monitor.clock import Clock
@@ -15,7 +15,7 @@ from monitor.delivery.sinks.console import ConsoleSink
 from monitor.store.values import Kind, Notification
 from monitor.store.writer import inline
 from rules.model import Severity, Status
-from tests.delivery.samples import NOW, a_notification, a_photo_alert, an_alert, notifications
+from tests.delivery.samples import NOW, a_notification, a_photo_alert, an_alert, notifications, unhurried
 
 
 class Terminal(io.StringIO):
@@ -96,7 +96,7 @@ async def test_a_closed_stream_is_a_retry() -> None:
     )
 
 
-@settings(max_examples=40)
+@unhurried
 @given(notifications)
 def test_no_text_forges_a_line_or_moves_the_cursor(notification: Notification) -> None:
     for block in console.blocks(notification, now=NOW):

@@ -136,6 +136,7 @@ TABLE: list[Row] = [
     ("200 log-in page", status(200, "<html>Please sign in</html>"), D, R, None),
     ("200 error word", status(200, "no_service"), D, X, None),
     ("200 error json", status(200, '{"ok":false,"error":"channel_not_found"}'), D, X, None),
+    ("200 other json", status(200, '["ok"]'), D, R, None),
     ("301", status(301, location="https://elsewhere.example/"), R, R, None),
     ("302", status(302, location="http://169.254.169.254/"), R, R, None),
     ("307", status(307, location="https://elsewhere.example/"), R, R, None),

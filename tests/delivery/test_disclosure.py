@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from monitor.delivery.render.disclosure import disclose
 from monitor.delivery.values import PREVIEW_LENGTH, Receiver, TextPolicy
 from monitor.store.values import Notification
-from tests.delivery.samples import MEDIA_URL, TEXT, a_notification, a_photo, a_photo_alert, notifications
+from tests.delivery.samples import (
+    MEDIA_URL,
+    TEXT,
+    a_notification,
+    a_photo,
+    a_photo_alert,
+    notifications,
+    unhurried,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +48,7 @@ def test_free_metadata_never_leaves() -> None:
     assert told.alerts[0].messages[0].metadata == {}
 
 
-@settings(max_examples=40)
+@unhurried
 @given(notifications)
 def test_by_default_no_text_and_no_media_link_is_left(notification: Notification) -> None:
     told = disclose(notification, Receiver(name="r"))
@@ -51,7 +59,7 @@ def test_by_default_no_text_and_no_media_link_is_left(notification: Notification
     assert msgspec.structs.replace(told, alerts=()) == msgspec.structs.replace(notification, alerts=())
 
 
-@settings(max_examples=40)
+@unhurried
 @given(notifications)
 def test_a_preview_is_short(notification: Notification) -> None:
     told = disclose(notification, Receiver(name="r", text=TextPolicy.PREVIEW))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from tests.delivery.samples import (
     MEDIA_URL,
     NOW,
     TEXT,
+    a_call,
     a_notification,
     a_photo,
     a_photo_alert,
@@ -30,6 +31,7 @@ from tests.delivery.samples import (
     golden,
     notifications,
     texts,
+    unhurried,
 )
 
 
@@ -117,6 +119,18 @@ def test_mention_tokens_read_as_names() -> None:
     text = "hi <@uid:superhero3> and <@all:all>, <@uid:nobody>"
     payload = rendered(a_photo_alert(messages=(a_photo(text),)))
     assert "“hi @Spiderman and @all, @nobody”" in shown(payload)
+
+
+def test_of_several_messages_the_newest_is_shown_and_the_rest_counted() -> None:
+    text = shown(rendered(an_alert(messages=(a_photo(None), a_call()))))
+    assert "*Messages:* 2, the newest is shown" in text
+    assert "photo.jpeg" in text
+
+
+def test_a_runbook_is_a_link() -> None:
+    runbook = "https://runbooks.example/missed?a=1&b=<2>"
+    text = shown(rendered(an_alert(annotations={"runbook_url": runbook})))
+    assert "*Runbook:* <https://runbooks.example/missed?a=1&amp;b=%3C2%3E|open>" in text
 
 
 def test_an_alert_of_our_own_without_messages_has_its_facts() -> None:
@@ -208,7 +222,7 @@ def test_a_name_cannot_ping_link_or_forge_a_line() -> None:
 # --- any alert at all -------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@unhurried
 @given(notifications)
 def test_any_notification_keeps_slacks_limits_and_its_own_counsel(notification: Notification) -> None:
     payload = slack.payload(notification, now=NOW)

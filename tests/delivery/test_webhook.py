@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from standardwebhooks import Webhook, WebhookVerificationError
 
 import monitor.delivery
@@ -28,6 +28,7 @@ from tests.delivery.samples import (
     an_entry,
     golden,
     notifications,
+    unhurried,
 )
 
 SCHEMA = json.loads((Path(monitor.delivery.__file__).parent / "webhook.schema.json").read_text("utf-8"))
@@ -81,7 +82,7 @@ def test_the_schema_misses_what_is_not_there(path: tuple[str | int, ...]) -> Non
     assert not VALIDATOR.is_valid(payload)
 
 
-@settings(max_examples=40)
+@unhurried
 @given(notifications)
 def test_any_notification_fits_the_schema_and_is_the_same_on_every_attempt(
     notification: Notification,

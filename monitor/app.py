@@ -260,7 +260,8 @@ def start_of(start: datetime | Literal["now", "beginning"], *, now: datetime) ->
     """The instant from which a new user's messages count."""
     if isinstance(start, datetime):
         return start
-    return now if start == "now" else BEGINNING
+    # `sentAt` has whole seconds: what is sent right after the start seems to be older than it.
+    return now.replace(microsecond=0) if start == "now" else BEGINNING
 
 
 def make_client(settings: Settings, *, http: httpx.AsyncClient, clock: Clock) -> Client:

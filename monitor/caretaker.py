@@ -106,7 +106,7 @@ class Caretaker:
                 requests_per_minute=settings.api.requests_per_minute, waiting=self._intake.waiting()
             ),
             users=tuple(self._user(uid, now) for uid in sorted(self._intake.orders.watch)),
-            receivers=tuple(self._depths),
+            receivers=self._queues(),
             rules=len(self._intake.orders.rules.rules),
             timers_pending=len(self._intake.timers),
             watching_since=self._store.watching_since,
@@ -118,6 +118,14 @@ class Caretaker:
             store_error=health.store_error,
             config_error=health.config_error,
         )
+
+    def _queues(self) -> tuple[Depth, ...]:
+        """Every configured receiver's queue, and those of receivers that are gone but still have one."""
+        found = {depth.receiver: depth for depth in self._depths}
+        for receiver in self._configuration().settings.receivers:
+            idle = Depth(receiver=receiver.name, pending=0, dead=0, oldest_at=None)
+            found.setdefault(receiver.name, idle)
+        return tuple(found.values())
 
     def _user(self, uid: UserId, now: datetime) -> UserView:
         sight = self._health.sights.get(uid, Sight())
@@ -203,14 +211,12 @@ class Caretaker:
 
     def _show_receivers(self, view: StatusView) -> None:
         configured = {receiver.name for receiver in self._configuration().settings.receivers}
-        depths = {depth.receiver: depth for depth in view.receivers}
-        for name in configured:
-            depth = depths.get(name)
-            oldest = depth.oldest_at if depth else None
-            age = (view.now - oldest).total_seconds() if oldest else 0.0
-            self._metrics.outbox_pending.labels(name).set(depth.pending if depth else 0)
-            self._metrics.outbox_dead.labels(name).set(depth.dead if depth else 0)
-            self._metrics.outbox_oldest_age_seconds.labels(name).set(max(0.0, age))
+        for depth in view.receivers:
+            if depth.receiver in configured:
+                age = (view.now - depth.oldest_at).total_seconds() if depth.oldest_at else 0.0
+                self._metrics.outbox_pending.labels(depth.receiver).set(depth.pending)
+                self._metrics.outbox_dead.labels(depth.receiver).set(depth.dead)
+                self._metrics.outbox_oldest_age_seconds.labels(depth.receiver).set(max(0.0, age))
 
 
 def _pruning(now: datetime, keep: timedelta) -> Callable[[Tx], int]:

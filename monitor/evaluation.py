@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from msgspec.structs import replace
-from rules.engine import RuleSet, step, wanted
 
 from monitor.delivery.policy import RouteSpec, decide
 from monitor.store.values import Commit, Committed, Mute
+from rules.engine import RuleSet, step, wanted
 from rules.model import Message, Outcome, State, StateKey, Tick, WatchSet
 
 

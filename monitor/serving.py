@@ -21,13 +21,14 @@ from monitor.app import App, Outside
 from monitor.clock import Clock, system_wall
 from monitor.configuration import Configuration, read
 from monitor.delivery.sinks.post import open_http as open_sinks
-from monitor.settings.model import known_secrets
+from monitor.settings import Reader, Settings, SettingsError, known_secrets
 from monitor.source.transport import open_http
 from monitor.store.store import Store
 from monitor.web import build, serve
 
 log = structlog.get_logger(__name__)
 
+LEARN_S: Final = 10.0
 SETTLED_MS: Final = 500  # an editor or a ConfigMap swap makes several changes of one
 
 
@@ -35,6 +36,7 @@ def run(config: Path | None, env: Mapping[str, str], *, at: Callable[[str], None
     """Watch until SIGTERM or SIGINT. Raises CometwatchError for whatever keeps the monitor from starting."""
     configuration = read(config, env)
     settings = configuration.settings
+    refuse_impossible(Reader(config, env), settings)
     redactor = logs.Redactor(known_secrets(settings))
     logs.configure(format=settings.log.format, level=settings.log.level, redactor=redactor)
     for warning in settings.warnings:
@@ -46,13 +48,23 @@ def run(config: Path | None, env: Mapping[str, str], *, at: Callable[[str], None
         return again
 
     with Store.open(settings.store.url, app=settings.api.app, now=system_wall) as store:
-        trio.run(_run, configuration, store, reread, at)
+        trio.run(_run, configuration, store, reread, redactor, at)
+
+
+def refuse_impossible(reader: Reader, settings: Settings) -> None:
+    """Raise SettingsError for secrets that can't be read and promises that can't be kept.
+
+    Only at a start: while running, a secret may be on its way and promises stretch.
+    """
+    if problems := (*reader.secret_problems(settings), *reader.broken_promises(settings)):
+        raise SettingsError(problems)
 
 
 async def _run(
     configuration: Configuration,
     store: Store,
     reread: Callable[[], Configuration],
+    redactor: logs.Redactor,
     at: Callable[[str], None],
 ) -> None:
     stop, registry = trio.Event(), process_registry()
@@ -61,6 +73,7 @@ async def _run(
         app = App(configuration, store=store, outside=outside, registry=registry, read=reread)
         await nursery.start(_obey_signals, stop, tell)
         nursery.start_soon(_watch_files, app, tell)
+        nursery.start_soon(_learn_secrets, app, redactor)
         await app.run(stop, serve=partial(serve_pages, app, registry), reload=told)
         nursery.cancel_scope.cancel()
 
@@ -123,6 +136,13 @@ async def _watch_files(app: App, tell: trio.MemorySendChannel[str]) -> None:
         return
     async for _ in watchfiles.awatch(*folders, recursive=False, step=SETTLED_MS, watch_filter=None):
         _hint(tell, "file change")
+
+
+async def _learn_secrets(app: App, redactor: logs.Redactor) -> None:
+    """Keep secrets that were exchanged in their files out of the log as well."""
+    while True:
+        await trio.sleep(LEARN_S)
+        redactor.learn(*known_secrets(app.configuration.settings))
 
 
 def _hint(tell: trio.MemorySendChannel[str], reason: str) -> None:

@@ -491,6 +491,9 @@ def _staged_call(
     random: Random, at: float, caller: str, callee: str, name: str, *, shows: float
 ) -> Iterator[Action]:
     """A call of a random course. Hanging up comes after a long ring: short ones are a matter of taste."""
+    told_too_soon = missed(
+        callee, must=False, note="answered late: a rule that waits less tells, and resolves"
+    )
     courses: dict[str, list[Step]] = {
         "unanswered": [(random.uniform(1, 4), "unanswered", caller, missed(callee))],
         "cancelled": [(random.uniform(20, 30), "cancelled", caller, missed(callee))],
@@ -500,8 +503,12 @@ def _staged_call(
             (random.uniform(1, 3), "ongoing", callee, ()),
             (random.uniform(4, 12), "ended", random.choice((caller, callee)), ()),
         ],
+        "answered late": [
+            (random.uniform(24, 32), "ongoing", callee, told_too_soon),
+            (random.uniform(33, 42), "ended", random.choice((caller, callee)), ()),
+        ],
     }
-    course = random.choices((*courses, "no end"), weights=(6, 2, 3, 2, 5, 1))[0]
+    course = random.choices((*courses, "no end"), weights=(6, 2, 3, 2, 5, 2, 1))[0]
     if course == "no end":
         yield Ring(at=at, label=name, caller=caller, to=callee, expect=missed(callee, after_s=RING_TIMEOUT_S))
         return

@@ -3,8 +3,9 @@
 `python -m tests.crash --kills 25` (or `make crash KILLS=1000`) keeps three things alive: a simulated
 CometChat that plays scripted traffic, a receiver that takes webhooks and Slack messages and is sometimes
 in trouble itself, and this campaign. The monitor between them dies at every named commit point, inside
-commits and sends, and at random moments, and is started again on the same file. In the end each finding of the script
-must have reached the receiver, none may be invented, none found twice, and repeats must carry the same id.
+commits and sends, and at random moments, and is started again on the same file. In the end each finding of
+the script must have reached the receiver, none may be invented, none found twice, and repeats must carry
+the same id.
 
 What was true comes from the script of the traffic and from what the receiver holds in its hands, never
 from `rules/` or from the monitor's own words; the store is read with plain SQL once the monitor is gone.

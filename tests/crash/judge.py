@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from tests.crash.receivers import Fate, Post
 
 _SLACK_ALERT: Final = re.compile(rb"alert ([0-9a-f]{32})")
+_SLACK_OVER: Final = re.compile(rb"RESOLVED: ")
 
 
 class Wrong(StrEnum):
@@ -22,6 +23,7 @@ class Wrong(StrEnum):
     INVENTED = "invented"
     TWICE = "found twice"
     PEOPLE = "wrong people"
+    ORDER = "resolved before it fired, or never"
     OTHER_ID = "repeated with another id"
     ALTERED = "repeated with other contents"
     UNSIGNED = "unsigned"
@@ -147,6 +149,7 @@ def judge(truth: Truth, posts: Sequence[Post], stored: Stored) -> list[Violation
         *_lost(truth, told),
         *_invented(truth, told),
         *_found_twice(told, stored),
+        *_out_of_order(truth, told),
         *_other_ids(posts),
         *_altered(posts),
         *_unsigned(posts),
@@ -199,6 +202,22 @@ def _found_twice(told: Iterable[Told], stored: Stored) -> Iterator[Violation]:
             yield Violation(wrong=Wrong.TWICE, what=what, at=stored.alerts[entry[0]])
 
 
+def _out_of_order(truth: Truth, told: Iterable[Told]) -> Iterator[Violation]:
+    """What need not be told is, in this script, a call answered late: told of too soon, it is taken back."""
+    accepted = [one for one in told if one.post.fate is Fate.ACCEPTED]
+    first = {(one.fact, one.status): one for one in reversed(accepted)}
+    for (fact, status), one in first.items():
+        other = first.get((fact, "resolved" if status == "firing" else "firing"))
+        expected = truth.expected.get(fact)
+        if status == "resolved" and (other is None or other.post.at > one.post.at):
+            yield Violation(
+                wrong=Wrong.ORDER, what=f"{fact.rule} {fact.key}: no firing before", at=one.post.at
+            )
+        elif status == "firing" and expected and expected.must == (other is not None):
+            what = f"{fact.rule} {fact.key}: {'resolved' if other else 'never resolved'}"
+            yield Violation(wrong=Wrong.ORDER, what=what, at=one.post.at)
+
+
 def _other_ids(posts: Iterable[Post]) -> Iterator[Violation]:
     first: dict[tuple[str, str, str], str] = {}
     for post in posts:
@@ -210,10 +229,11 @@ def _other_ids(posts: Iterable[Post]) -> Iterator[Violation]:
 
 
 def _contents(post: Post) -> list[tuple[str, str]]:
-    """The alerts in a POST with their status. A Slack summary names none; Slack shows no status apart."""
+    """The alerts in a POST with their status. A Slack summary names none."""
     if post.receiver == "hook":
         return [(alert["id"], alert["status"]) for alert in json.loads(post.body)["data"]["alerts"]]
-    return [(found.decode(), "") for found in _SLACK_ALERT.findall(post.body)]
+    status = "resolved" if _SLACK_OVER.search(post.body) else "firing"
+    return [(found.decode(), status) for found in _SLACK_ALERT.findall(post.body)]
 
 
 def _altered(posts: Iterable[Post]) -> Iterator[Violation]:

@@ -30,14 +30,14 @@ class Charge:
 
 
 POINTS: Final = (
-    Point(name="intake.fetched", hook="intake.fetched", passes=60),
-    Point(name="writer.before_commit", hook="writer.before_commit", passes=40),
-    Point(name="inside a commit", hook="writer.before_commit", passes=40, delay_s=0.005),
-    Point(name="writer.committed", hook="writer.committed", passes=40),
-    Point(name="delivery.claimed", hook="delivery.claimed", passes=6),
-    Point(name="inside a send", hook="delivery.claimed", passes=6, delay_s=0.02),
-    Point(name="delivery.sent", hook="delivery.sent", passes=6),
-    Point(name="delivery.settled", hook="delivery.settled", passes=6),
+    Point(name="intake.fetched", hook="intake.fetched", passes=30),
+    Point(name="writer.before_commit", hook="writer.before_commit", passes=30),
+    Point(name="inside a commit", hook="writer.before_commit", passes=30, delay_s=0.005),
+    Point(name="writer.committed", hook="writer.committed", passes=30),
+    Point(name="delivery.claimed", hook="delivery.claimed", passes=4),
+    Point(name="inside a send", hook="delivery.claimed", passes=4, delay_s=0.02),
+    Point(name="delivery.sent", hook="delivery.sent", passes=4),
+    Point(name="delivery.settled", hook="delivery.settled", passes=4),
     Point(name="at random", hook=None, delay_s=4.0),
 )
 

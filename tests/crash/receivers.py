@@ -114,7 +114,7 @@ class _Receive(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     box: Inbox
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         receiver = self.path.strip("/")
         is_signed, id_ = self._who(receiver, body)

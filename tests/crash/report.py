@@ -97,10 +97,11 @@ def _sums(result: Result) -> Iterator[str]:
     again = repeats(result.posts)
     doubtful = sum(before.fate is Fate.DOUBTFUL for before, _ in again)
     must = sum(one.must for one in result.truth.expected.values())
+    over = {entry.alert for entry in result.stored.entries if entry.status == "resolved"}
     yield (
         f"{len(result.lives)} kills in {result.lasted_s:.0f} s, seed {result.plan.seed}: "
         f"{len(result.truth.messages)} messages, {result.truth.readings} rows of watched lists, "
-        f"{must} findings expected, {len(result.stored.alerts)} found."
+        f"{must} findings due, {len(result.stored.alerts)} found, {len(over)} of them resolved later."
     )
     yield (
         f"{len(result.posts)} POSTs arrived: {fates[Fate.ACCEPTED]} accepted, {fates[Fate.REFUSED]} refused, "

@@ -27,18 +27,16 @@ from monitor import logs
 from monitor.app import App
 from monitor.clock import system_wall
 from monitor.configuration import Configuration, read
+from monitor.server import listening, serve
 from monitor.serving import process_registry, serve_pages, wires
 from monitor.settings.model import known_secrets
 from monitor.simulator import World, build, play, scenario
 from monitor.store.store import Store
 from monitor.store.values import EntryState
-from monitor.web import serve
 from rules.model import RuleName
 
 RULES: Final = ("missed-call", "attachment", "mention")
 LOOPBACK: Final = "127.0.0.1:0"
-
-
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 CONFIG: Final = """
@@ -79,8 +77,8 @@ class Demo:
         """Play, watch and deliver for `duration` seconds; returns what came of it."""
         world = World(api_key=self.key, clock=lambda: system_wall().timestamp())
         async with trio.open_nursery() as around:
-            source = await around.start(partial(serve, build(world), LOOPBACK, date_header=False))
-            receiver = await around.start(serve, inbox(self.secret), LOOPBACK)
+            source = await around.start(partial(serve, build(world), listening(LOOPBACK), date_header=False))
+            receiver = await around.start(serve, inbox(self.secret), listening(LOOPBACK))
             configuration = self._configure(source, receiver)
             around.start_soon(play, world, scenario("recorded"), trio.sleep)
             around.start_soon(play, world, scenario("demo"), trio.sleep)

@@ -21,10 +21,11 @@ from monitor.app import App, Outside
 from monitor.clock import Clock, system_wall
 from monitor.configuration import Configuration, read
 from monitor.delivery.sinks.post import open_http as open_sinks
+from monitor.server import listening, serve
 from monitor.settings import Reader, Settings, SettingsError, known_secrets
 from monitor.source.transport import open_http
 from monitor.store.store import Store
-from monitor.web import build, serve
+from monitor.web import build
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +106,7 @@ async def serve_pages(
     """Health, metrics and the status page of `app` at its address, until cancelled."""
     server = app.configuration.settings.server
     pages = build(app.caretaker.status, app.store, registry, hosts=server.hosts)
-    await serve(pages, server.listen, task_status=task_status)
+    await serve(pages, listening(server.listen), task_status=task_status)
 
 
 async def _obey_signals(

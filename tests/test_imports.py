@@ -50,10 +50,11 @@ MAY = {
         "rules.model", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings", "yaml",
     },
     "monitor.web": {
-        *SHARED, *LOUD, "rules.model", "monitor.store", "starlette", "hypercorn", "prometheus_client",
+        *SHARED, *LOUD, "rules.model", "monitor.store", "starlette", "prometheus_client",
         "msgspec", "markupsafe", "jinja2",
     },
     "monitor.probe": set(),
+    "monitor.server": {"monitor.errors", "trio", "starlette", "hypercorn"},
     "monitor.simulator": {"starlette", "trio"},
 }  # fmt: skip
 

@@ -6,17 +6,15 @@ import json
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 import trio
 import typer
-from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
-from starlette.applications import Starlette
-from starlette.types import Receive, Scope, Send
 
 from monitor.clock import system_wall
 from monitor.errors import ConfigError
+from monitor.server import listening, serve
 from monitor.simulator import SCENARIOS, Fault, Faults, Options, World, build, play, scenario
 from monitor.simulator.backlog import populate
 from monitor.simulator.faults import KINDS, from_text
@@ -86,7 +84,9 @@ def simulate(
     )
     names = (None if empty else "recorded", scenario_name)
     scripts = [_scenario(name, seed=seed, rate=rate, lasts_s=lasts) for name in dict.fromkeys(names) if name]
-    with listening(listen) as listener:  # before the crowd is made: a taken port is known at once
+    with listening(
+        listen, named="--listen"
+    ) as listener:  # before the crowd is made: a taken port is known at once
         try:
             populate(world, users=users, backlog=backlog, seed=seed)
         except ValueError as error:
@@ -94,46 +94,10 @@ def simulate(
         trio.run(_run, world, listener, scripts)
 
 
-async def serve(
-    app: Starlette, listener: socket.socket, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Serve until cancelled; takes the listener over. Starts with the address, like http://127.0.0.1:9000."""
-
-    async def without_dropped(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await app(scope, receive, send)
-        except ConnectionResetError:
-            return  # dropped on purpose: an unfinished answer makes the server close the connection
-
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.include_date_header = False  # the API's clock may be skewed
-    config.include_server_header = False
-    config.keep_alive_timeout = 75
-    config.graceful_timeout = 1
-    config.loglevel = "WARNING"
-    async with trio.open_nursery() as nursery:
-        binds: list[str] = await nursery.start(hypercorn_serve, without_dropped, config)
-        task_status.started(binds[0])
-
-
-def listening(listen: str) -> socket.socket:
-    """A socket that listens on HOST:PORT; port 0 takes a free one. Raises ConfigError if it can't."""
-    host, _, port = listen.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
-    except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"--listen {listen}: {error}; give a free address, for example 127.0.0.1:9000"
-        ) from error
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # small answers must not wait
-    return listener
-
-
 async def _run(world: World, listener: socket.socket, scripts: Sequence[Scenario]) -> None:
     async with trio.open_nursery() as nursery:
-        base = await nursery.start(serve, build(world), listener)
+        # No Date of the server: the API's clock may be skewed.
+        base = await nursery.start(partial(serve, build(world), listener, date_header=False))
         _introduce(base, world.keys.api_key, [script.name for script in scripts])
         for script in scripts:
             nursery.start_soon(_play, world, script, name=f"scenario {script.name}")

@@ -10,6 +10,7 @@ import trio
 from msgspec.structs import replace
 
 from monitor import web
+from monitor.server import listening, serve
 from monitor.store.store import Store
 from monitor.store.values import Cursor
 from rules.model import MessageId
@@ -25,7 +26,8 @@ Reopen = Callable[[], Store]
 async def asked(desk: Desk, view: web.StatusView, store: Store, *args: str) -> tuple[int, str]:
     """A command beside a monitor that says `view` of itself."""
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(web.serve, web.build(lambda: view, store, a_registry()), "127.0.0.1:0")
+        pages = web.build(lambda: view, store, a_registry())
+        url = await nursery.start(serve, pages, listening("127.0.0.1:0"))
         text = desk.config.read_text().replace("127.0.0.1:1", url.removeprefix("http://"))
         desk.config.write_text(text)
         result = await trio.to_thread.run_sync(lambda: desk(*args))

@@ -14,8 +14,8 @@ from typing import Final
 
 import trio
 
-from monitor.cli.simulating import listening, serve
 from monitor.clock import system_wall
+from monitor.server import listening, serve
 from monitor.simulator import Fault, Faults, World, build, play, scenario
 
 KEY: Final = "0123456789abcdef0123456789abcdef01234567"
@@ -27,6 +27,9 @@ FAULTS: Final = (
     Fault(kind="truncated", probability=0.002),
     Fault(kind="reset", probability=0.001),
     Fault(kind="slow", seconds=0.3, probability=0.01),
+    Fault(kind="page-size", size=7, probability=0.3),
+    Fault(kind="out-of-order", probability=0.1),
+    Fault(kind="malformed-row", probability=0.01),
 )
 
 
@@ -38,7 +41,7 @@ async def main(seed: int, rate: float) -> None:
         faults=Faults(*FAULTS, seed=seed),
     )
     async with trio.open_nursery() as nursery:
-        base = await nursery.start(serve, build(world), listening("127.0.0.1:0"))
+        base = await nursery.start(partial(serve, build(world), listening("127.0.0.1:0"), date_header=False))
         print(base, flush=True)  # noqa: T201
         await _play_chapters(world, seed, rate)
         print("played", flush=True)  # noqa: T201

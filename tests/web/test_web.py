@@ -10,13 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-import trio
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from monitor import web
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import StoreError
 from monitor.metrics import Metrics
 from monitor.store.store import Store
 from monitor.store.values import Depth, Entry, EntryState
@@ -354,39 +353,3 @@ async def test_metrics_for_prometheus() -> None:
     assert 'cometwatch_polls_total{outcome="rows"} 0.0' in plain.text
     families = text_string_to_metric_families(openmetrics.text)  # type: ignore[no-untyped-call]
     assert "cometwatch_polls" in {family.name for family in families}
-
-
-# --- serving ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0"])
-async def test_it_serves_on_a_real_port_until_cancelled(listen: str, store: Store) -> None:
-    app = web.build(lambda: VIEW, store, a_registry())
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(web.serve, app, listen)
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            assert (await client.get("/healthz")).text == "ok\n"
-            page = await client.get("/")
-            assert "Missed call a1" in page.text
-            assert "server" not in page.headers
-        nursery.cancel_scope.cancel()
-    with pytest.raises(httpx.ConnectError):
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            await client.get("/healthz")
-
-
-@pytest.mark.parametrize("listen", ["127.0.0.1:99999", "no-such-host.invalid:1"])
-async def test_an_address_that_cannot_be_had_is_explained(listen: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"server\.listen: can't listen on {listen}: .*; free it or choose"
-    ):
-        await web.serve(web.build(lambda: VIEW, BrokenStore(), a_registry()), listen)
-
-
-async def test_an_address_in_use_is_explained() -> None:
-    app = web.build(lambda: VIEW, BrokenStore(), a_registry())
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(web.serve, app, "127.0.0.1:0")
-        with pytest.raises(ConfigError, match="Address already in use"):
-            await web.serve(app, url.removeprefix("http://"))
-        nursery.cancel_scope.cancel()

@@ -65,6 +65,9 @@ OUTCOMES: Final[Mapping[type[SourceError], str]] = {
 }
 
 
+Nameless = tuple[str | None, str]  # what stands where an id should be, and the structure of the row
+
+
 @dataclass(slots=True)
 class Followed:
     """One watched user's reading: `drain` may be ahead of what is `stored`."""
@@ -72,6 +75,8 @@ class Followed:
     stored: Cursor
     drain: Drain
     is_new: bool  #: its start was taken from our own clock and not yet corrected
+    nameless: frozenset[Nameless] = frozenset()  #: undecodable rows of the drain before this one
+    meeting: frozenset[Nameless] = frozenset()  #: and in this one so far
 
 
 class Intake:
@@ -240,6 +245,9 @@ class Intake:
         if taken.fresh or rejects:
             await self._commit_page(uid, user, taken, rejects)
         user.drain = taken.drain
+        user.meeting |= {(row.message_id, row.structure) for row in page.rejects}
+        if not taken.more:
+            user.nameless, user.meeting = user.meeting, frozenset()
         self._count(page, taken, rejects)
         if self._users.get(uid) is not user:
             return  # unfollowed, or its cursor was set, while this page was on its way
@@ -269,8 +277,9 @@ class Intake:
         user.is_new = False
 
     def _rejects(self, uid: UserId, user: Followed, page: Page) -> tuple[Reject, ...]:
-        """The undecodable rows not met before; one without an id the store knows by its structure."""
+        """The undecodable rows not met before; one without an id is known by its structure while in sight."""
         known = {str(seen.id) for seen in user.drain.cursor.above}
+        nameless = user.nameless | user.meeting
         return tuple(
             Reject(
                 uid=uid,
@@ -280,7 +289,7 @@ class Intake:
                 at=page.received_at,
             )
             for row in page.rejects
-            if row.message_id not in known
+            if row.message_id not in known and (row.message_id, row.structure) not in nameless
         )
 
     async def _commit_page(

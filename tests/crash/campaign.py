@@ -341,7 +341,8 @@ def read_store(file: Path) -> Stored:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         alerts = dict(db.execute("SELECT id, first_seen_at / 1e6 FROM alerts"))
         entries = db.execute("SELECT alert_id, status, receiver, state FROM entries ORDER BY id").fetchall()
-        tables = ("timers", "closures", "rejects", "tombstones")
+        rejects = db.execute("SELECT message_id FROM rejects").fetchall()
+        tables = ("timers", "closures", "tombstones")
         left = {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
         tallies = dict(db.execute("SELECT name, total FROM tallies"))
         verdict = db.execute("PRAGMA integrity_check").fetchone()[0]
@@ -354,6 +355,7 @@ def read_store(file: Path) -> Stored:
             for alert, status, receiver, state in entries
         ),
         tallies=tallies,
+        rejects=tuple(id_ for (id_,) in rejects),
         left=left,
     )
 

@@ -14,6 +14,14 @@ from tests.crash.receivers import Fate, Post
 SCRIPT = [
     {"id": "1", "users": ["ann", "bob"], "visible_at": 10.0, "expect": []},
     {
+        "id": "5", "users": ["ann", "cid"], "visible_at": 10.5, "expect": [],
+        "is_malformed": True, "label": "malformed: no sender",
+    },
+    {
+        "id": "6", "users": ["ann", "cid"], "visible_at": 10.5, "expect": [],
+        "is_malformed": True, "label": "malformed: null",
+    },
+    {
         "id": "2", "users": ["ann", "bob"], "visible_at": 11.0,
         "expect": [{"rule": "mention", "key": "2", "users": ["bob"], "must": True}],
     },
@@ -26,7 +34,7 @@ SCRIPT = [
         "expect": [{"rule": "mention", "key": "4", "users": ["dan"], "must": True}],
     },
 ]  # fmt: skip
-TRUTH = read_truth(SCRIPT, ["ann", "bob"])
+TRUTH = read_truth([{"is_malformed": False, "label": None} | row for row in SCRIPT], ["ann", "bob"])
 
 
 def alert(
@@ -70,7 +78,8 @@ def entry(alert_id: str, status: str = "firing", state: str = "delivered") -> St
 STORED = Stored(
     alerts={"a1": 11.5, "a2": 12.5},
     entries=(entry("a1"), entry("a2"), entry("a2", "resolved")),
-    tallies={"evaluated": 5, "fetched": 5, "rejected": 0},
+    tallies={"evaluated": 5, "fetched": 8, "rejected": 3},
+    rejects=("5", None, None),
     left={"timers": 0},
 )
 
@@ -84,7 +93,9 @@ def test_the_truth_is_that_of_the_watched_users() -> None:
         "2": ["bob"],
         "v1.call": ["ann"],
     }
-    assert (TRUTH.readings, TRUTH.messages, TRUTH.last_shown) == (5, (10.0, 11.0, 12.0), 13.0)
+    assert (TRUTH.readings, TRUTH.refusals) == (5, 1)
+    assert TRUTH.messages == (10.0, 10.5, 10.5, 11.0, 12.0)
+    assert TRUTH.last_shown == 13.0
 
 
 def test_a_clean_record_is_clean() -> None:
@@ -169,11 +180,16 @@ def test_what_is_left_over_is_unsettled() -> None:
     assert wrongs(stored=replace(STORED, left={"timers": 1})) == {Wrong.UNSETTLED}
 
 
-@pytest.mark.parametrize("name", ["evaluated", "fetched"])
+@pytest.mark.parametrize("name", ["evaluated", "fetched", "rejected"])
 def test_sums_that_do_not_agree_are_wrong(name: str) -> None:
-    spoiled = replace(STORED, tallies={**STORED.tallies, name: 6})
+    spoiled = replace(STORED, tallies={**STORED.tallies, name: 7})
     assert wrongs(stored=spoiled) == {Wrong.LEDGER}
 
 
 def test_an_alert_without_an_entry_is_wrong() -> None:
     assert Wrong.LEDGER in wrongs(stored=replace(STORED, alerts={**STORED.alerts, "a9": 12.0}))
+
+
+def test_a_malformed_row_with_an_id_is_set_aside_once() -> None:
+    spoiled = replace(STORED, rejects=("5", "5", None))
+    assert wrongs(stored=spoiled) == {Wrong.LEDGER}

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+from monitor.probe import shortcut
+
 
 def main() -> None:
+    code = shortcut(sys.argv[1:], os.environ)
+    if code is not None:
+        sys.exit(code)
+
     from monitor.cli import app
 
     app(prog_name="cometwatch")

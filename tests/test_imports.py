@@ -53,7 +53,7 @@ MAY = {
         *SHARED, *LOUD, "rules.model", "monitor.store", "starlette", "prometheus_client",
         "msgspec", "markupsafe", "jinja2",
     },
-    "monitor.probe": set(),
+    "monitor.probe": {"monitor.errors"},
     "monitor.server": {"monitor.errors", "trio", "starlette", "hypercorn"},
     "monitor.simulator": {"starlette", "trio"},
 }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.given import given
+from monitor.probe import LISTEN, is_well
 
 RUN_HELP = """Watch, until SIGTERM or Ctrl-C; SIGHUP or a changed file reloads rules, users and receivers.
 
@@ -59,11 +60,10 @@ def healthcheck(
     *,
     live: Annotated[bool, typer.Option("--live", help="Only whether the process lives.")] = False,
     listen: Annotated[
-        str | None, typer.Option(help="Where it listens; by default as the settings say.")
+        str | None,
+        typer.Option(envvar=LISTEN, help="Where it listens; by default as the settings say."),
     ] = None,
 ) -> None:
-    from monitor.probe import ask
-
-    is_well, said = ask(listen or given(ctx).settings().server.listen, "/healthz" if live else "/readyz")
-    typer.echo(said, err=not is_well)
-    raise typer.Exit(0 if is_well else 1)
+    answer = is_well(listen or given(ctx).settings().server.listen, live=live)
+    typer.echo(answer.text, err=not answer.is_yes)
+    raise typer.Exit(0 if answer.is_yes else 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,13 +11,13 @@ import typer
 
 from monitor.cli.given import given, moment, print_json, print_table
 from monitor.errors import ConfigError, NotStored
+from monitor.probe import UnansweredError, get
 from monitor.store.store import Store
 from monitor.store.values import Depth, Reject, UserRow
 from rules.model import MessageId, UserId
 
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 UID = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
-ASK_S = 3.0  # the monitor is on this machine; longer means that it hangs
 BEGINNING = "start"
 
 STATUS_HELP = """Show what the monitor does: users, receivers, how far we have read, the last errors.
@@ -94,15 +96,10 @@ def status(
 
 def running(listen: str) -> dict[str, Any] | None:
     """What the monitor on `listen` says of itself, or None if none answers there."""
-    import httpx
-
-    host, _, port = listen.rpartition(":")
-    reachable = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
     try:
-        with httpx.Client(base_url=f"http://{reachable}:{port}", timeout=ASK_S, trust_env=False) as client:
-            status = client.get("/api/status").raise_for_status().json()
-            users = client.get("/api/users").raise_for_status().json()["users"]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError):
+        status = json.loads(get(listen, "/api/status").text)
+        users = json.loads(get(listen, "/api/users").text)["users"]
+    except (UnansweredError, ValueError, KeyError, TypeError):  # or somebody else does
         return None
     return {"status": status, "users": users} if isinstance(status, dict) and "ready" in status else None
 
@@ -118,8 +115,6 @@ def _stored_user(row: UserRow) -> dict[str, Any]:
 
 
 def _the_user(users: list[dict[str, Any]], uid: str) -> dict[str, Any]:
-    import difflib
-
     by_uid = {user["uid"]: user for user in users}
     if uid not in by_uid:
         near = difflib.get_close_matches(uid, by_uid, n=1)

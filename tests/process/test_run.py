@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from monitor.probe import ask
+from monitor.probe import is_well
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 PATIENCE_S = 20.0
@@ -130,11 +130,11 @@ def test_it_watches_until_told_to_stop_and_says_that_it_is_well(
     listen = url.removeprefix("http://")
     say(source, "hello there")
     monitor.wait_for("greeting: ")
-    assert ask(listen, "/healthz")[0]
-    assert ask(listen, "/readyz")[0]
+    assert is_well(listen, live=True).is_yes
+    assert is_well(listen, live=False).is_yes
     assert get(f"{url}/api/status")["app"]
     assert monitor.end() == 0
-    assert not ask(listen, "/healthz")[0]
+    assert not is_well(listen, live=True).is_yes
 
 
 def test_a_second_process_is_refused_with_the_name_of_the_store(

@@ -31,6 +31,21 @@ from .values import (
 
 CURRENT = case((alerts.c.status == Status.RESOLVED, alerts.c.resolved), else_=alerts.c.firing).label("alert")
 
+QUEUES = (
+    select(
+        entries.c.receiver,
+        entries.c.state,
+        func.count().label("number"),
+        func.min(entries.c.id).label("first_id"),
+    )
+    .where(entries.c.state.in_([EntryState.PENDING, EntryState.DEAD]))
+    .group_by(entries.c.receiver, entries.c.state)
+    .subquery()
+)
+DEPTHS = select(QUEUES.c.receiver, QUEUES.c.state, QUEUES.c.number, entries.c.created_at).join(
+    entries, entries.c.id == QUEUES.c.first_id
+)
+
 
 class Reads(ABC):
     """Reads of what is committed; safe from any thread, never waiting for the writer.
@@ -113,23 +128,7 @@ class Reads(ABC):
 
     def depths(self) -> list[Depth]:
         """The queue of each receiver that has pending entries or dead letters."""
-        first = entries.alias("first")
-        queues = (
-            select(
-                entries.c.receiver,
-                entries.c.state,
-                func.count().label("number"),
-                func.min(entries.c.id).label("id"),
-            )
-            .where(entries.c.state.in_([EntryState.PENDING, EntryState.DEAD]))
-            .group_by(entries.c.receiver, entries.c.state)
-            .subquery()
-        )
-        rows = self._rows(
-            select(queues.c.receiver, queues.c.state, queues.c.number, first.c.created_at).join(
-                first, first.c.id == queues.c.id
-            )
-        )
+        rows = self._rows(DEPTHS)
         found = {(row["receiver"], row["state"]): row for row in rows}
         return [
             Depth(

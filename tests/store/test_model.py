@@ -10,12 +10,12 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -37,7 +37,7 @@ from monitor.store.values import (
 from rules.model import MessageId, StateChange, Status
 from tests.store.building import ANNA, NOON, RING, WallClock, found, open_store, to
 
-EXAMPLES = int(os.environ.get("STORE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("STORE_EXAMPLES", "15"))
 LEASE = timedelta(minutes=1)
 KEEP = timedelta(days=2)
 PENDING, DELIVERED, DEAD, DROPPED = (
@@ -47,8 +47,9 @@ PENDING, DELIVERED, DEAD, DROPPED = (
     EntryState.DROPPED,
 )
 
-NAMES = st.lists(st.sampled_from(["a0", "a1", "a2", "a3"]), min_size=1, max_size=3)
+NAMES = st.lists(st.sampled_from(["a0", "a1", "a2"]), min_size=1, max_size=3)
 RECEIVERS = st.sampled_from(["ops", "oncall"])
+OUTCOMES = st.sampled_from([DELIVERED, PENDING, DEAD])
 PICK = st.integers(0, 1_000)
 PICKS = st.sets(st.integers(0, 30), min_size=1, max_size=4)
 
@@ -141,6 +142,9 @@ class Model:
             and (key.receiver == which if isinstance(which, str) else line.id in which)
         }
 
+    def chosen_any(self, *states: EntryState) -> bool:
+        return any(line.state in states for line in self.lines.values())
+
     def told_later(self, key: Key) -> bool:
         end = self.lines.get(key._replace(status=Status.RESOLVED))
         return (
@@ -202,12 +206,13 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def watch(self) -> None:
         with self.store.write() as tx:
             tx.add_users([ANNA], NOON)
+        self.commit(["a0", "a1"], end=False, receivers={"ops", "oncall"}, again=False)
 
     def teardown(self) -> None:
         self.store.close()
         shutil.rmtree(self.folder)
 
-    @rule(minutes=st.sampled_from([0.5, 1, 90, 60 * 24]))
+    @rule(minutes=st.sampled_from([0.5, 1, 90]))
     def time_passes(self, minutes: float) -> None:
         self.clock.forward(minutes=minutes)
 
@@ -239,15 +244,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         step = self.step(names, end=False, receivers=["ops"], cursor_off=stale == "cursor")
         if stale == "state":
             step = self.step(names, end=False, receivers=["ops"], version_off=1)
-        with suppress(ZeroDivisionError), self.store.write() as tx:
-            try:
-                with tx.part():
-                    tx.commit(step)
-                    raise ZeroDivisionError
-            except Conflict:
-                assert stale != "bug"
-            else:
-                raise AssertionError("the part went on after it failed")
+        error = ZeroDivisionError if stale == "bug" else Conflict
+        with self.store.write() as tx, pytest.raises(error), tx.part():  # noqa: PT012
+            tx.commit(step)
+            raise ZeroDivisionError
 
     def step(
         self,
@@ -274,7 +274,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         return None if self.model.cursor is None else MessageId(self.model.cursor)
 
     @rule(receiver=RECEIVERS, most=st.integers(0, 3))
-    def claim(self, receiver: str, most: int) -> None:
+    def claim_and_die(self, receiver: str, most: int) -> None:
+        self.claim(receiver, most)
+
+    def claim(self, receiver: str, most: int) -> Notification | None:
         now = self.clock()
         offers: list[list[Key]] = []
 
@@ -290,6 +293,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             next_due = tx.next_due(receiver)
         self.check_claim(receiver, most, claimed, offers)
         assert next_due == min((sent.due for sent in self.model.open(receiver).values()), default=None)
+        return claimed
 
     def check_claim(
         self, receiver: str, most: int, claimed: Notification | None, offers: list[list[Key]]
@@ -316,10 +320,18 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert not any(model.waits(key) for key, _ in content)
         model.sent[claimed.id].due = now + LEASE
 
+    @rule(receiver=RECEIVERS, most=st.integers(1, 3), outcome=OUTCOMES)
+    def claim_and_settle(self, receiver: str, most: int, outcome: EntryState) -> None:
+        claimed = self.claim(receiver, most)
+        if claimed:
+            self.settle(claimed.id, outcome)
+
     @precondition(lambda self: self.model.sent)
-    @rule(pick=PICK, outcome=st.sampled_from([DELIVERED, PENDING, DEAD]))
-    def settle(self, pick: int, outcome: EntryState) -> None:
-        name = NotificationId(sorted(self.model.sent)[pick % len(self.model.sent)])
+    @rule(pick=PICK, outcome=OUTCOMES)
+    def settle_late(self, pick: int, outcome: EntryState) -> None:
+        self.settle(NotificationId(list(self.model.sent)[pick % len(self.model.sent)]), outcome)
+
+    def settle(self, name: NotificationId, outcome: EntryState) -> None:
         sent, now = self.model.sent[name], self.clock()
         with self.store.write() as tx:
             if outcome is DELIVERED:
@@ -342,37 +354,29 @@ class StoreAgainstModel(RuleBasedStateMachine):
         for line in moved.values():
             line.state, line.settled_at = outcome, now
 
-    @rule(receiver=RECEIVERS)
-    def redrive_a_receiver(self, receiver: str) -> None:
+    @precondition(lambda self: self.model.chosen_any(DEAD))
+    @rule(picks=RECEIVERS | PICKS)
+    def redrive(self, picks: str | set[int]) -> None:
+        which = self.some(picks, DEAD)
         with self.store.write() as tx:
-            assert tx.redrive(receiver) == self.model.redrive(receiver, self.clock())
+            assert tx.redrive(which) == self.model.redrive(which, self.clock())
 
-    @precondition(lambda self: self.model.lines)
+    @precondition(lambda self: self.model.chosen_any(PENDING, DEAD))
     @rule(picks=PICKS)
-    def redrive_some(self, picks: set[int]) -> None:
-        ids = self.some(picks)
+    def drop(self, picks: set[int]) -> None:
+        which = self.some(picks, PENDING, DEAD, DELIVERED)
         with self.store.write() as tx:
-            assert tx.redrive(ids) == self.model.redrive(ids, self.clock())
+            assert tx.drop(which, "a test") == self.model.drop(which, self.clock())
 
-    @rule(receiver=RECEIVERS)
-    def drop_a_receiver(self, receiver: str) -> None:
-        with self.store.write() as tx:
-            assert tx.drop(receiver, "a test") == self.model.drop(receiver, self.clock())
-
-    @precondition(lambda self: self.model.lines)
-    @rule(picks=PICKS)
-    def drop_some(self, picks: set[int]) -> None:
-        ids = self.some(picks)
-        with self.store.write() as tx:
-            assert tx.drop(ids, "a test") == self.model.drop(ids, self.clock())
-
-    def some(self, picks: set[int]) -> list[EntryId]:
-        known = sorted(line.id for line in self.model.lines.values() if line.id is not None)
+    def some(self, picks: str | set[int], *states: EntryState) -> list[EntryId] | str:
+        if isinstance(picks, str):
+            return picks
+        known = sorted(line.id for line in self.model.lines.values() if line.id and line.state in states)
         return sorted({EntryId(known[pick % len(known)]) for pick in picks})
 
-    @rule()
-    def prune(self) -> None:
-        now = self.clock()
+    @rule(days=st.integers(0, 3))
+    def prune(self, days: int) -> None:
+        now = self.clock.forward(days=days)
         with self.store.write() as tx:
             while tx.prune(now, KEEP):
                 pass
@@ -430,6 +434,6 @@ def test_the_store_does_as_the_model(tmp_path_factory: Any) -> None:
 
     Machine.template = template
     Machine.TestCase.settings = settings(
-        max_examples=EXAMPLES, stateful_step_count=35, deadline=None, database=None
+        max_examples=EXAMPLES, stateful_step_count=40, deadline=None, database=None
     )
     Machine.TestCase().runTest()

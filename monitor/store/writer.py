@@ -49,6 +49,9 @@ class Writer:
 
     A work is a function of the transaction. It must be quick, must touch nothing but the transaction, and
     must bear being run again by its caller after a StoreError: it was undone then.
+
+    `observe` is told size and seconds of each group that was stored; `at` names the points just before
+    and just after a commit, for tests that end the process there.
     """
 
     def __init__(
@@ -92,13 +95,19 @@ class Writer:
             async for first in self._receive:
                 group = [first]
                 self._gather(group)
-                began = trio.current_time()
-                results = await self._run_sync(self._store_group, [ticket.work for ticket in group])
-                for ticket, result in zip(group, results, strict=True):
+                for ticket, result in zip(group, await self._commit(group), strict=True):
                     ticket.settle(result)
-                self._observe(len(group), trio.current_time() - began)
         finally:
             self._refuse(group)
+
+    async def _commit(self, group: Sequence[_Ticket]) -> list[outcome.Outcome[Any]]:
+        began = trio.current_time()
+        try:
+            results = await self._run_sync(self._store_group, [ticket.work for ticket in group])
+        except StoreError as error:
+            return [outcome.Error(_again(error)) for _ in group]
+        self._observe(len(group), trio.current_time() - began)
+        return results
 
     def _gather(self, group: list[_Ticket]) -> None:
         try:
@@ -120,13 +129,10 @@ class Writer:
 
     def _store_group(self, works: Sequence[Callable[[Tx], Any]]) -> list[outcome.Outcome[Any]]:
         """Run all of `works` in one transaction; one that raises is undone alone."""
-        try:
-            with self._store.write() as tx:
-                results = [_attempt(tx, work) for work in works]
-                self._at("writer.before_commit")
-            self._at("writer.committed")
-        except StoreError as error:
-            return [outcome.Error(_again(error)) for _ in works]
+        with self._store.write() as tx:
+            results = [_attempt(tx, work) for work in works]
+            self._at("writer.before_commit")
+        self._at("writer.committed")
         return results
 
 

@@ -106,12 +106,14 @@ async def test_a_poison_work_harms_only_its_caller(store: Store) -> None:
 
 
 async def test_a_full_disk_reaches_every_caller_and_nothing_is_half_stored(tmp_path: Path) -> None:
+    stored: list[int] = []
     with open_store(tmp_path / "full.db") as store:
-        writer = Writer(store)
+        writer = Writer(store, observe=lambda size, _seconds: stored.append(size))
         results = await outcomes(writer, count, fill, lambda tx: tx.commit(found("last")))
         assert [type(result) for result in results] == [StoreError] * 3
         assert all("the disk is full" in str(result) for result in results)
         assert len({id(result) for result in results}) == 3
+        assert stored == []
         assert store.alerts() == []
         assert store.ledger().counts == Counts()
 

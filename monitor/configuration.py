@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.delivery.policy import RouteSpec
-from monitor.errors import ConfigError
 from monitor.evaluation import Orders
-from monitor.settings.model import Settings
-from monitor.settings.reading import load
+from monitor.settings import Reader, Settings, SettingsError
+from monitor.settings.text import source_of
 from rules import spec
 from rules.engine import RuleSet
-from rules.grammar import Source, SpecError
+from rules.text import Problem, Source, SpecError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +39,27 @@ class Configuration:
 
 
 def read(config: Path | None, env: Mapping[str, str]) -> Configuration:
-    """Read and check everything. Raises ConfigError with every problem found, each with its place."""
-    settings = load(config, env)
-    paths = tuple(rule_files(settings))
-    sources = (*(_pack(name) for name in settings.rules.packs), *map(rule_source, paths))
+    """Read and check everything. Raises SettingsError with every problem found, each with its place."""
+    reader = Reader(config, env)
+    return complete(reader, reader.settings())
+
+
+def complete(reader: Reader, settings: Settings) -> Configuration:
+    """`settings` and the rules that they name. Raises SettingsError with every problem in those."""
+    problems: list[Problem] = []
+    packs = list(_packs(reader, settings, problems))
+    paths = list(_paths(reader, settings, problems))
+    sources = (*packs, *_texts(paths, problems))
     try:
         rules = spec.load(sources, app=settings.api.app, link=settings.alerts.link)
     except SpecError as error:
-        raise ConfigError(str(error)) from error
-    files = frozenset((*([config] if config else ()), *paths))
-    return Configuration(settings=settings, rules=rules, sources=sources, files=files)
+        problems += (_in_settings(reader, problem) for problem in error.problems)
+        raise SettingsError(tuple(problems)) from error
+    if problems:
+        raise SettingsError(tuple(problems))
+    return Configuration(
+        settings=settings, rules=rules, sources=sources, files=frozenset((*reader.files, *paths))
+    )
 
 
 def routes(settings: Settings) -> tuple[RouteSpec, ...]:
@@ -60,31 +70,37 @@ def routes(settings: Settings) -> tuple[RouteSpec, ...]:
     )
 
 
-def rule_files(settings: Settings) -> Iterator[Path]:
-    """The rule files that the settings name, patterns expanded in alphabetical order.
+def _packs(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[Source]:
+    for position, name in enumerate(settings.rules.packs):
+        try:
+            yield spec.pack(name)
+        except SpecError as error:
+            place = reader.place(("rules", "packs", position))
+            problems += (problem._replace(place=place) for problem in error.problems)
 
-    Raises ConfigError for a plain name that does not exist; a pattern may match nothing yet.
-    """
-    for name in settings.rules.files:
+
+def _paths(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
+    """The rule files, patterns expanded in alphabetical order; a pattern may match nothing yet."""
+    for position, name in enumerate(settings.rules.files):
         path = Path(name)
-        if not any(mark in name for mark in "*?["):
-            if not path.is_file():
-                raise ConfigError(f"rules.files: there is no file {name}; mend the name or create it")
+        if any(mark in name for mark in "*?["):
+            yield from sorted(found for found in path.parent.glob(path.name) if found.is_file())
+        elif path.is_file():
             yield path
         else:
-            yield from sorted(found for found in path.parent.glob(path.name) if found.is_file())
+            message = f"rules.files: there is no file {name}; mend the name or create it"
+            problems.append(Problem(reader.place(("rules", "files", position)), message))
 
 
-def rule_source(path: Path) -> Source:
-    """A rule file's text under its name. Raises ConfigError if it can't be read as text."""
-    try:
-        return Source(str(path), path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as text: {error}") from error
+def _texts(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Source]:
+    for path in paths:
+        try:
+            yield source_of(path)
+        except SpecError as error:
+            problems += error.problems
 
 
-def _pack(name: str) -> Source:
-    try:
-        return spec.pack(name)
-    except SpecError as error:
-        raise ConfigError(f"rules.packs: {error}") from error
+def _in_settings(reader: Reader, problem: Problem) -> Problem:
+    """The link's template stands in the settings: the rules can't know where."""
+    is_link = problem.place == spec.LINK
+    return problem._replace(place=reader.place(("alerts", "link"))) if is_link else problem

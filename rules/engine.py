@@ -14,7 +14,6 @@ from pathlib import PurePath
 from typing import Any, Final, Generic, TypeVar
 
 from rules.conditions import Interest
-from rules.grammar import Place, Problem
 from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling
 from rules.model import (
     Alert,
@@ -35,6 +34,7 @@ from rules.model import (
     fingerprint,
 )
 from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
+from rules.text import Place, Problem
 
 E = TypeVar("E")
 

@@ -8,7 +8,7 @@ reports every problem.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -17,56 +17,11 @@ from typing import Any, Final, NamedTuple, Protocol
 import re2
 import yaml
 
-from rules.model import Value
+from rules.text import Place, Problem, Source, SpecError, compose, place_of, value_of
 
 MAX_BYTES: Final = 256 * 1024  # a rule file is written by people; the largest useful one is a tenth of this
 MAX_NODES: Final = 50_000
-MAX_DEPTH: Final = 40
 MAX_LIST: Final = 1_000
-
-
-class Source(NamedTuple):
-    """A rule file: its name as shown to people, and its text."""
-
-    name: str
-    text: str
-
-
-class Place(NamedTuple):
-    """Where something stands, counted from 1."""
-
-    source: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}"
-
-
-class Problem(Value, frozen=True, kw_only=True):
-    """One thing that is wrong, for the person who wrote the file."""
-
-    place: Place
-    message: str
-    expected: str | None = None
-    example: str | None = None
-    is_warning: bool = False
-
-    def __str__(self) -> str:
-        text = f"{self.place}: {'warning: ' if self.is_warning else ''}{self.message}"
-        if self.expected:
-            text += f"; expected {self.expected}"
-        if self.example:
-            text += f"; for example {self.example}"
-        return text
-
-
-class SpecError(ValueError):
-    """The rules can't be used. `problems` holds everything that is wrong, in the order of the files."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(kw_only=True)
@@ -81,8 +36,7 @@ class Report:
         return sum(not problem.is_warning for problem in self.problems)
 
     def place(self, node: yaml.Node) -> Place:
-        mark = node.start_mark
-        return Place(self.source, mark.line + 1, mark.column + 1)
+        return place_of(node.start_mark, self.source)
 
     def refuse(
         self, node: yaml.Node, message: str, *, expected: str | None = None, example: str | None = None
@@ -152,7 +106,8 @@ def shown(node: yaml.Node) -> str:
     return f'"{text[:60]}…"' if len(text) > 60 else f'"{text}"'
 
 
-TEXT_TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "timestamp"))
+TEXT_TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float"))
+INT_TAG: Final = "tag:yaml.org,2002:int"
 BOOL_TAG: Final = "tag:yaml.org,2002:bool"
 NULL_TAG: Final = "tag:yaml.org,2002:null"
 
@@ -177,7 +132,7 @@ class Text:
             return report.refuse(node, f"found {shown(node)}", expected=self.expected, example=self.example)
         if node.tag not in TEXT_TAGS:
             return report.refuse(
-                node, f"YAML reads {shown(node)} as true, false or another type",
+                node, f"YAML reads {shown(node)} as true or false",
                 expected=self.expected, example=f"'{node.value}' in quotes",
             )  # fmt: skip
         text = str(node.value)
@@ -238,7 +193,7 @@ class Flag:
 
     def read(self, node: yaml.Node, report: Report) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.tag == BOOL_TAG:
-            return bool(yaml.SafeLoader.bool_values[node.value.lower()])
+            return value_of(node)
         return report.refuse(node, f"found {shown(node)}", expected=self.expected)
 
     def schema(self) -> dict[str, Any]:
@@ -328,14 +283,9 @@ class Scalar:
         """Wrapped in a one-element tuple, because null is a value here."""
         if not isinstance(node, yaml.ScalarNode) or not is_unicode(node.value):
             return report.refuse(node, f"found {shown(node)}", expected=self.expected)
-        try:
-            value = yaml.constructor.SafeConstructor().construct_object(node)
-        except (yaml.YAMLError, ValueError):
-            value = node.value
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 1 << 63:
+        if node.tag == INT_TAG and (len(node.value) > 20 or abs(int(node.value)) >= 1 << 63):
             return report.refuse(node, "found a number of more than 64 bits", expected=self.expected)
-        # A date is JSON text.
-        return (value if value is None or isinstance(value, str | int | float) else node.value,)
+        return (value_of(node),)
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "number", "boolean", "null"]}
@@ -491,46 +441,9 @@ class Either:
 
 
 def parse(source: Source, report: Report) -> yaml.Node | None:
-    """The node tree of one bounded YAML document without aliases; None when empty or reported."""
-    start = Place(source.name, 1, 1)
-    if len(source.text.encode("utf-8", "replace")) > MAX_BYTES:
-        report.problems.append(
-            Problem(place=start, message=f"the file is larger than {MAX_BYTES // 1024} KiB")
-        )
-        return None
+    """The node tree of a rule file; None when empty or reported."""
     try:
-        return yaml.compose(source.text, yaml.SafeLoader) if _bounded(source, report) else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(source.name, mark.line + 1, mark.column + 1) if mark else start
-        why = error.problem or error.context
-        report.problems.append(Problem(place=place, message=f"this is not YAML: {why}"))
-    except yaml.YAMLError as error:
-        # Characters that YAML forbids carry an offset instead of a mark.
-        report.problems.append(
-            Problem(place=start, message=f"this is not YAML: {' '.join(str(error).split())[:200]}")
-        )
-    return None
-
-
-def _bounded(source: Source, report: Report) -> bool:
-    """Whether the document may be composed: composing recurses, and one alias can stand for a million."""
-    depth = 0
-    for nodes, event in enumerate(yaml.parse(source.text, yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        wrong = _unwelcome(event, depth, nodes)
-        if wrong:
-            assert event.start_mark is not None
-            place = Place(source.name, event.start_mark.line + 1, event.start_mark.column + 1)
-            report.problems.append(Problem(place=place, message=wrong))
-            return False
-    return True
-
-
-def _unwelcome(event: yaml.Event, depth: int, nodes: int) -> str | None:
-    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-        return "YAML anchors and aliases (& and *) are not used in rule files: write the value out"
-    if depth > MAX_DEPTH:
-        return f"nested more than {MAX_DEPTH} levels deep"
-    return f"more than {MAX_NODES} YAML nodes" if nodes > MAX_NODES else None
+        return compose(source, max_bytes=MAX_BYTES, max_nodes=MAX_NODES)
+    except SpecError as error:
+        report.problems += error.problems
+        return None

@@ -17,12 +17,8 @@ from rules.grammar import (
     Choice,
     Flag,
     Key,
-    Place,
-    Problem,
     Record,
     Report,
-    Source,
-    SpecError,
     Text,
     Words,
     did_you_mean,
@@ -34,9 +30,11 @@ from rules.kinds import KINDS
 from rules.kinds.base import Kind
 from rules.model import RuleName, Severity, digest
 from rules.templates import MAX_SUMMARY, MAX_TEMPLATE, MAX_TITLE, Template, TemplateError, link_maker
+from rules.text import Place, Problem, Source, SpecError
 from rules.when import CALL_CONDITIONS, MESSAGE_CONDITIONS
 
 __all__ = [
+    "LINK",
     "PACKS",
     "Place",
     "Problem",
@@ -48,6 +46,7 @@ __all__ = [
     "warnings",
 ]
 
+LINK: Final = Place("alerts.link")  #: the template of links is a setting, beside the rule files
 PACKS: Final = ("attachments", "mentions", "missed-calls")
 
 DEFAULT_KIND: Final = "match"
@@ -75,7 +74,7 @@ def pack(name: str) -> Source:
         raise SpecError(
             [
                 Problem(
-                    place=Place("rules.packs", 1, 1),
+                    place=Place("rules.packs"),
                     message=f'there is no pack "{name}"{did_you_mean(name, PACKS)}',
                     expected="one of " + ", ".join(PACKS),
                 )
@@ -291,8 +290,7 @@ def _link_problems(link: str | None) -> list[Problem]:
         if link is not None:
             link_maker(link)
     except TemplateError as error:
-        place = Place("alerts.link", 1, 1)
-        return [Problem(place=place, message=str(error), example="https://support.example/{conversation_id}")]
+        return [Problem(place=LINK, message=str(error), example="https://support.example/{conversation_id}")]
     return []
 
 

@@ -47,7 +47,8 @@ MAY = {
     },
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
     "monitor.settings": {
-        "rules.model", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings", "yaml",
+        "rules.model", "rules.text", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings",
+        "yaml",
     },
     "monitor.web": {
         *SHARED, *LOUD, "rules.model", "monitor.store", "starlette", "prometheus_client",

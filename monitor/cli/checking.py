@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli.given import Given, given, print_json
-from monitor.configuration import routes, rule_files
+from monitor.configuration import complete, routes
 from monitor.delivery.policy import RouteSpec
-from monitor.errors import ConfigError
-from monitor.settings import Place, Problem, Reader, Settings, SettingsError, redacted, schema
+from monitor.settings import Reader, Settings, SettingsError, redacted, schema
 from rules import spec
 from rules.engine import Rule, RuleSet
 from rules.model import Labels, WatchSet
-from rules.spec import SpecError
+from rules.text import Problem
 
 CHECK_HELP = """Find every mistake in settings and rules, each with file:line:column and the right form.
 
@@ -94,24 +92,14 @@ def examine(given: Given) -> Findings:
     try:
         reader = Reader(given.config, given.env)
         found.settings = settings = reader.settings()
+        found.problems += settings.warnings
+        found.problems += reader.secret_problems(settings)
+        found.problems += reader.broken_promises(settings)
+        found.rules = rules = complete(reader, settings).rules
     except SettingsError as error:
         found.problems += error.problems
         return found
-    except ConfigError as error:
-        found.problems.append(Problem(Place("settings"), str(error)))
-        return found
-    found.problems += [
-        *settings.warnings,
-        *reader.secret_problems(settings),
-        *reader.broken_promises(settings),
-    ]
-    sources = list(_sources(reader, settings, found.problems))
-    try:
-        found.rules = rules = spec.load(sources, app=settings.api.app, link=settings.alerts.link)
-    except SpecError as error:
-        found.problems += map(_ours, error.problems)
-        return found
-    found.problems += map(_ours, spec.warnings(rules, settings.watch.source))
+    found.problems += spec.warnings(rules, settings.watch.source)
     if settings.receivers:
         found.problems += unreachable(rules, routes(settings), settings.watch.watch_set)
     return found
@@ -130,41 +118,12 @@ def unreachable(rules: RuleSet, routes: Sequence[RouteSpec], watch: WatchSet) ->
             "" if len(lost) == len(teams) else f" about {', '.join(sorted(lost))} (and users labelled alike)"
         )
         message = f'alerts of rule "{rule.name}"{whose} reach no receiver: end `routes` with a catch-all'
-        place = Place(*rule.place)
-        yield Problem(place, message, "routes: [..., {receivers: [oncall]}]", is_warning=True)
+        yield Problem(rule.place, message, "routes: [..., {receivers: [oncall]}]", is_warning=True)
 
 
 def _reaches(rule: Rule, labels: Labels, routes: Sequence[RouteSpec]) -> bool:
     own = {"rule": str(rule.name), "severity": rule.severity.value}
     return any(route.takes({**rule.labels, **labels, **own}) for route in routes)
-
-
-def _sources(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[spec.Source]:
-    for position, name in enumerate(settings.rules.packs):
-        try:
-            yield spec.pack(name)
-        except SpecError as error:
-            place = reader.place(("rules", "packs", position))
-            problems += [_ours(problem)._replace(place=place) for problem in error.problems]
-    try:
-        for path in rule_files(settings):
-            yield from _text(path, problems)
-    except ConfigError as error:
-        problems.append(Problem(reader.place(("rules", "files")), str(error)))
-
-
-def _text(path: Path, problems: list[Problem]) -> Iterator[spec.Source]:
-    try:
-        yield spec.Source(str(path), path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.append(Problem(Place(str(path)), f"can't read it: {error.strerror}"))
-    except UnicodeDecodeError as error:
-        problems.append(Problem(Place(str(path)), f"not UTF-8 text (byte {error.start}); save it as UTF-8"))
-
-
-def _ours(problem: spec.Problem) -> Problem:
-    message = problem.message + (f"; expected {problem.expected}" if problem.expected else "")
-    return Problem(Place(*problem.place), message, problem.example, problem.is_warning)
 
 
 def _count(number: int, word: str) -> str:

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from monitor.cli.given import given, moment, print_json, print_table
-from monitor.configuration import read, rule_source
+from monitor.configuration import read
 from monitor.errors import ConfigError
 from monitor.evaluation import Orders
 from monitor.replay import Replayed, everybody, replay
+from monitor.settings.text import source_of
 from monitor.source.pages import Undecodable
 from rules import spec
-from rules.spec import SpecError
+from rules.text import SpecError
 
 HELP = """Show what the rules would find in recorded answers of CometChat (JSON files of a message list).
 
@@ -52,8 +53,8 @@ def _orders(ctx: typer.Context, rules: list[Path], bodies: list[bytes]) -> Order
     source = given(ctx)
     if source.config is not None:
         return read(source.config, source.env).orders
-    sources = [*map(spec.pack, spec.PACKS), *map(rule_source, rules)]
     try:
+        sources = [*map(spec.pack, spec.PACKS), *map(source_of, rules)]
         loaded = spec.load(sources, app="replay")
     except SpecError as error:
         raise ConfigError(str(error)) from error

@@ -6,11 +6,8 @@ place and an example of the right form.
 
 from monitor.settings.model import Receiver, SecretError, Settings, known_secrets, redacted, schema
 from monitor.settings.reading import Reader, SettingsError, load
-from monitor.settings.text import Place, Problem
 
 __all__ = [
-    "Place",
-    "Problem",
     "Reader",
     "Receiver",
     "SecretError",

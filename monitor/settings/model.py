@@ -31,8 +31,9 @@ from monitor.settings.forms import (
     web_address,
     wrong,
 )
-from monitor.settings.text import Loc, Problem
+from monitor.settings.text import Loc
 from rules.model import UserId, WatchSet
+from rules.text import Problem
 
 NOW: Final = timedelta(0)
 

@@ -20,8 +20,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from monitor.errors import ConfigError
 from monitor.settings.forms import duration_text, several
 from monitor.settings.model import SecretError, Settings, confidants
-from monitor.settings.text import Document, Loc, Place, Problem, YamlTextError, read
+from monitor.settings.text import Document, Loc, read, source_of
 from rules.model import Severity
+from rules.text import Place, Problem, SpecError
 
 PREFIX: Final = "COMETWATCH_"
 REGIONS: Final = ("us", "eu", "in")
@@ -62,6 +63,8 @@ class Reader:
     """One reading of one configuration: remembers where everything was written, to say so."""
 
     def __init__(self, config: Path | None, env: Mapping[str, str]) -> None:
+        """Raises SettingsError when the file can't be read or is no YAML."""
+        self.files = (config,) if config else ()
         self._folder = config.parent if config else Path()
         self._document = _document(config)
         self._env = {
@@ -282,14 +285,9 @@ def _document(config: Path | None) -> Document:
         document.value = {}
         return document
     try:
-        document = read(config.read_text(encoding="utf-8-sig"), str(config))
-    except OSError as error:
-        raise ConfigError(f"{config}: {error.strerror}; name the settings file with --config") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{config}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except YamlTextError as error:
+        return read(source_of(config, hint="name the settings file with --config"))
+    except SpecError as error:
         raise SettingsError(error.problems) from error
-    return document
 
 
 def _is_foreign(name: str, value: str) -> bool:

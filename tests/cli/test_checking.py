@@ -51,7 +51,7 @@ def test_problems_of_rules_packs_and_secrets_are_told_together(desk: Desk) -> No
 def test_a_rule_file_that_is_not_there(desk: Desk) -> None:
     desk.config.write_text(desk.config.read_text() + "rules: {files: [nowhere.yaml]}\n")
     first = desk.refused("check", code=2)[0]
-    assert first.startswith(f"{desk.config}:6:16: rules.files: there is no file {desk.folder}/nowhere.yaml")
+    assert first.startswith(f"{desk.config}:6:17: rules.files: there is no file {desk.folder}/nowhere.yaml")
 
 
 def test_a_rule_file_that_is_not_text(desk: Desk) -> None:

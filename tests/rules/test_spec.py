@@ -113,7 +113,7 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
         ("[" * 100, "f.yaml:1:41: nested more than 40 levels deep"),
         ("#" * 300_000, "f.yaml:1:1: the file is larger than 256 KiB"),
         ("rules: [" + "a," * 60_000 + "]", "more than 50000 YAML nodes"),
-        ("rules: [{name: !!python/object:os.system x}]", "YAML reads"),
+        ("rules: [{name: !!python/object:os.system x}]", "f.yaml:1:16: YAML tags (!) are not used here"),
         ("rules: [{<<: {name: x}}]", 'unknown key "<<"'),
         ("rules: [{? [a, b] : c}]", "unknown key a list"),
     ],
@@ -131,7 +131,7 @@ def test_a_file_that_is_no_rule_file_is_refused_with_its_place(text: str, said: 
         ("severity: critcal", '"critcal" (did you mean "critical"?)'),
         ("enabled: maybe", 'found "maybe"; expected true or false'),
         ("labels: {a-b: x}", '"a-b" has not the right form; expected a name of letters, digits and _'),
-        ("labels: {a: yes}", "in quotes"),
+        ("labels: {a: true}", "in quotes"),
         ("labels: {a: x, a: y}", '"a" stands here twice'),
         ("labels: [a]", "found a list; expected a mapping from label names to text"),
         ("annotations: {a: '{{ x }}'}", "this is plain text: only title and summary are templates"),
@@ -155,8 +155,8 @@ def test_a_wrong_key_of_a_rule_is_refused(line: str, said: str) -> None:
         ("typ: text", 'rules.yaml:4:7: unknown key "typ" (did you mean "type"?)'),
         ("type: []", "found a list of 0; expected 1 to 1000 entries"),
         ("type: {a: b}", "found a mapping; expected text"),
-        ("sender: no", 'YAML reads "no" as true, false or another type'),
-        ("sender: [a, on]", "rules.yaml:4:19: YAML reads"),
+        ("sender: true", 'YAML reads "true" as true or false; expected a uid'),
+        ("sender: [a, False]", "rules.yaml:4:19: YAML reads"),
         ("direction: in", 'found "in"; expected one of inbound, outbound'),
         ("receiver_type: grup", '(did you mean "group"?)'),
         ("mentions: everyone", "expected one of watched, all, anyone"),
@@ -245,14 +245,15 @@ def test_half_a_character_is_refused_with_a_message_that_can_be_printed(text: st
 
 @pytest.mark.parametrize(
     "value",
-    ["2026-01-01", "0x1F", "1_000", ".nan", "-.inf", "~", "'1'", "1" * 5_000, "!!binary aGk=", "!x y"],
+    ["2026-01-01", "0x1F", "1_000", ".nan", "-.inf", "~", "'1'", "no"],
 )
 def test_any_plain_value_can_be_compared_with(value: str) -> None:
     assert rules_of(in_when(f"metadata: {{path: a, equals: {value}}}")).rules
 
 
-def test_a_number_of_more_than_64_bits_is_refused() -> None:
-    assert "more than 64 bits" in problems(in_when(f"metadata: {{path: a, equals: {2**63}}}"))[0]
+@pytest.mark.parametrize("number", [str(2**63), str(-(2**63)), "1" * 5_000])
+def test_a_number_of_more_than_64_bits_is_refused(number: str) -> None:
+    assert "more than 64 bits" in problems(in_when(f"metadata: {{path: a, equals: {number}}}"))[0]
 
 
 def test_a_pack_that_does_not_exist_names_the_nearest() -> None:

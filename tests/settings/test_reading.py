@@ -91,7 +91,9 @@ def test_without_any_settings_it_says_how_to_give_them() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nope\.yaml: No such file or directory; name the settings file"):
+    with pytest.raises(
+        ConfigError, match=r"nope\.yaml: can't be read: No such file or directory; name the settings file"
+    ):
         load(tmp_path / "nope.yaml", {})
 
 

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.settings.text import Place, YamlTextError, read
+from monitor.settings.text import Document, read
+from rules.text import Place, Source, SpecError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -17,17 +18,21 @@ VALUES = st.recursive(
 )
 
 
+def a_document(text: str) -> Document:
+    return read(Source("x.yaml", text))
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
-    with suppress(YamlTextError):
-        read(text, "x.yaml")
+    with suppress(SpecError):
+        a_document(text)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES))
 def test_what_was_written_is_read(value: dict[str, object]) -> None:
-    assert read(yaml.safe_dump(value), "x.yaml").value == value
+    assert a_document(yaml.safe_dump(value)).value == value
 
 
 @pytest.mark.parametrize(
@@ -43,11 +48,27 @@ def test_what_was_written_is_read(value: dict[str, object]) -> None:
     ],
 )
 def test_places(loc: tuple[str | int, ...], line: int, column: int) -> None:
-    document = read("a: 1\nb:\n  - x\n  - {c: 2}\n", "x.yaml")
+    document = a_document("a: 1\nb:\n  - x\n  - {c: 2}\n")
     assert document.place(loc) == Place("x.yaml", line, column)
 
 
 def test_deep_nesting_is_refused() -> None:
     for text in ("[" * 5000, "- " * 60 + "x", "{a: " * 45 + "1" + "}" * 45):
-        with pytest.raises(YamlTextError):
-            read(text, "x.yaml")
+        with pytest.raises(SpecError, match="nested more than 40 levels deep"):
+            a_document(text)
+
+
+@pytest.mark.parametrize("word", ["no", "on", "0123", "12e4", "2026-03-01", "1_000", "0x1F", "1:30", "<<"])
+def test_only_what_looks_like_a_number_or_a_truth_is_one(word: str) -> None:
+    assert a_document(f"a: {word}").value == {"a": word}
+    assert a_document("[true, 12, -1.5, ~]").value == [True, 12, -1.5, None]
+
+
+def test_what_is_wrong_with_keys_and_numbers_is_told_together() -> None:
+    with pytest.raises(SpecError) as caught:
+        a_document(f"{{a: 1, a: 2, [b]: 3, c: {'9' * 5_000}}}")
+    assert [str(problem).partition(";")[0] for problem in caught.value.problems] == [
+        'x.yaml:1:8: "a" is written twice, first in line 1: keep one of them',
+        "x.yaml:1:14: keys are plain words here",
+        "x.yaml:1:25: a number of that many digits can't be read",
+    ]

@@ -13,7 +13,7 @@ import pytest
 
 from monitor.clock import Clock
 from monitor.source.client import BadResponse, Client, MessageQuery, Unreachable
-from monitor.source.transport import open_http, user_agent
+from monitor.source.transport import open_http
 from rules.model import UserId
 from tests.source.rows import SAMPLE
 from tests.source.serving import KEY
@@ -110,16 +110,3 @@ async def test_a_connection_dropped_in_the_middle_is_unreachable(far: Far) -> No
     async with open_http() as http:
         with pytest.raises(Unreachable):
             await far.client("dropped", http).messages(UID, MessageQuery())
-
-
-async def test_the_environment_does_not_decide_where_the_key_goes(
-    far: Far, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    async with open_http() as http:
-        assert (await far.client("packed", http).messages(UID, MessageQuery())).rows == 2
-
-
-def test_we_say_who_we_are() -> None:
-    assert user_agent().startswith("cometwatch")

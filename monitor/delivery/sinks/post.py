@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 import trio
 
+from monitor import outgoing
 from monitor.delivery.backoff import parse_retry_after
 from monitor.delivery.render.words import plain
 from monitor.errors import CometwatchError, ConfigError
@@ -45,21 +46,10 @@ class Answer(Value, frozen=True, kw_only=True):
         return 200 <= self.status < 300
 
 
-def open_http(
-    *, transport: httpx.AsyncBaseTransport | None = None, proxy: str | None = None
-) -> httpx.AsyncClient:
-    """The client for sinks. Deadlines are set by the deliverer; proxies come from settings, never from
-    the environment, which a pod may inherit without anybody's intention.
-    """
-    return httpx.AsyncClient(
-        transport=transport,
-        proxy=proxy,
-        trust_env=False,
-        timeout=httpx.Timeout(None),
-        follow_redirects=False,
-        limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15),
-        headers={"user-agent": "cometwatch", "accept-encoding": "identity"},
-    )
+def open_http(*, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """The client for sinks, as `outgoing.client` describes it. Deadlines are set by the deliverer."""
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
+    return outgoing.client(limits, {"accept-encoding": "identity"}, transport=transport)
 
 
 async def post(

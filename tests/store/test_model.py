@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -434,6 +434,10 @@ def test_the_store_does_as_the_model(tmp_path_factory: Any) -> None:
 
     Machine.template = template
     Machine.TestCase.settings = settings(
-        max_examples=EXAMPLES, stateful_step_count=40, deadline=None, database=None
+        max_examples=EXAMPLES,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],  # explaining traces every line of SQLAlchemy: minutes
     )
     Machine.TestCase().runTest()

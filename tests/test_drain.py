@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.drain import Ask, Direction, Drain, Read, ask, take
@@ -97,7 +97,6 @@ def histories(draw: st.DrawFn) -> list[Row]:
     return rows
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     rows=histories(),
     gaps=st.lists(st.sampled_from([0.5, 2.0, 7.0, 40.0]), min_size=1, max_size=30),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from monitor.store.values import Entry, EntryId, EntryState, Kind, Notification, NotificationId
@@ -131,10 +130,6 @@ def an_entry(number: int, *, late: bool = False, waits_s: float = 0, **changes: 
         settled_at=None,
         notification=None,
     )
-
-
-# Alerts are large to draw, and slower still under coverage: no deadline for one example.
-unhurried = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def golden(name: str) -> Any:

@@ -15,7 +15,7 @@ from monitor.delivery.sinks.console import ConsoleSink
 from monitor.store.values import Kind, Notification
 from monitor.store.writer import inline
 from rules.model import Severity, Status
-from tests.delivery.samples import NOW, a_notification, a_photo_alert, an_alert, notifications, unhurried
+from tests.delivery.samples import NOW, a_notification, a_photo_alert, an_alert, notifications
 
 
 class Terminal(io.StringIO):
@@ -96,7 +96,6 @@ async def test_a_closed_stream_is_a_retry() -> None:
     )
 
 
-@unhurried
 @given(notifications)
 def test_no_text_forges_a_line_or_moves_the_cursor(notification: Notification) -> None:
     for block in console.blocks(notification, now=NOW):

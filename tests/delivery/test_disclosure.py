@@ -14,7 +14,6 @@ from tests.delivery.samples import (
     a_photo,
     a_photo_alert,
     notifications,
-    unhurried,
 )
 
 
@@ -48,7 +47,6 @@ def test_free_metadata_never_leaves() -> None:
     assert told.alerts[0].messages[0].metadata == {}
 
 
-@unhurried
 @given(notifications)
 def test_by_default_no_text_and_no_media_link_is_left(notification: Notification) -> None:
     told = disclose(notification, Receiver(name="r"))
@@ -59,7 +57,6 @@ def test_by_default_no_text_and_no_media_link_is_left(notification: Notification
     assert msgspec.structs.replace(told, alerts=()) == msgspec.structs.replace(notification, alerts=())
 
 
-@unhurried
 @given(notifications)
 def test_a_preview_is_short(notification: Notification) -> None:
     told = disclose(notification, Receiver(name="r", text=TextPolicy.PREVIEW))

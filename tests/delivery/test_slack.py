@@ -31,7 +31,6 @@ from tests.delivery.samples import (
     golden,
     notifications,
     texts,
-    unhurried,
 )
 
 
@@ -222,7 +221,6 @@ def test_a_name_cannot_ping_link_or_forge_a_line() -> None:
 # --- any alert at all -------------------------------------------------------------------------------
 
 
-@unhurried
 @given(notifications)
 def test_any_notification_keeps_slacks_limits_and_its_own_counsel(notification: Notification) -> None:
     payload = slack.payload(notification, now=NOW)

@@ -28,7 +28,6 @@ from tests.delivery.samples import (
     an_entry,
     golden,
     notifications,
-    unhurried,
 )
 
 SCHEMA = json.loads((Path(monitor.delivery.__file__).parent / "webhook.schema.json").read_text("utf-8"))
@@ -82,7 +81,6 @@ def test_the_schema_misses_what_is_not_there(path: tuple[str | int, ...]) -> Non
     assert not VALIDATOR.is_valid(payload)
 
 
-@unhurried
 @given(notifications)
 def test_any_notification_fits_the_schema_and_is_the_same_on_every_attempt(
     notification: Notification,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from monitor import logs
@@ -57,7 +57,6 @@ def planted(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(deadline=None)
 @given(form=FORMS, value=planted(WITH_SECRET), event=WITH_SECRET)
 def test_a_known_secret_never_reaches_the_output(form: str, value: Any, event: str) -> None:
     output = said(form, SECRET, event=event, value=value, more={"deep": [value]})
@@ -65,7 +64,6 @@ def test_a_known_secret_never_reaches_the_output(form: str, value: Any, event: s
     assert "zq7" not in output
 
 
-@settings(deadline=None)
 @given(form=FORMS, value=planted(TEXT), event=TEXT, key=TEXT)
 def test_an_event_is_one_line(form: str, value: Any, event: str, key: str) -> None:
     assume(key not in {"event", "self", "exc_info", "stack_info", "exception", "level", "timestamp"})
@@ -75,7 +73,6 @@ def test_an_event_is_one_line(form: str, value: Any, event: str, key: str) -> No
     assert not set(output[:-1]) & {chr(code) for code in (*range(32), 127, *range(128, 160), 0x2028, 0x202E)}
 
 
-@settings(deadline=None)
 @given(value=planted(TEXT), event=TEXT)
 def test_json_lines_are_json(value: Any, event: str) -> None:
     line = json.loads(said("json", event=event, value=value))
@@ -83,7 +80,6 @@ def test_json_lines_are_json(value: Any, event: str) -> None:
     assert set(line) >= {"timestamp", "event", "part", "value"}
 
 
-@settings(deadline=None)
 @given(st.text(min_size=logs.MIN_SECRET, max_size=40))
 def test_any_secret_is_redacted_wherever_libraries_quote_it(secret: str) -> None:
     assume(secret not in logs.REDACTED)

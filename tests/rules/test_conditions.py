@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.conditions import searched
@@ -232,13 +232,11 @@ def test_text_beyond_the_limit_is_not_looked_at() -> None:
     assert not matches("{text: {contains: refund}}", a_message(text="x" * 200_000 + "refund"))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_any_text_can_be_searched(text: str) -> None:
     assert searched(text).decode() is not None
 
 
-@settings(deadline=None)
 @given(
     word=st.from_regex(r"[a-zäöü]{1,6}", fullmatch=True),
     before=st.sampled_from(["", " ", ", ", "«", "x", "9", "_"]),

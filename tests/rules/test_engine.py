@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.conditions import Interest
@@ -140,7 +140,6 @@ WORDS = st.sampled_from(["message", "call", "custom", "text", "image"])
 SETS = st.none() | st.frozensets(WORDS, max_size=3)
 
 
-@settings(deadline=None)
 @given(
     interests=st.lists(st.builds(Interest, SETS, SETS), max_size=8),
     category=WORDS,
@@ -183,7 +182,6 @@ MESSAGES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(tree=TREES)
 def test_a_rule_in_the_index_finds_what_its_condition_alone_finds(tree: str) -> None:
     rules = rules_of(f"rules: [{{name: it, when: {tree}}}]")
@@ -202,7 +200,6 @@ def found(rules: RuleSet, messages: list[Message]) -> list[int]:
 # --- splitting --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_event_findings_do_not_depend_on_steps_or_order(data: st.DataObject) -> None:
     rules = load([pack(name) for name in PACKS], app=APP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.model import Message, Tick, UserId, WatchSet, fingerprint
@@ -60,7 +60,6 @@ def splits(draw: st.DrawFn, rows: list[Message]) -> list[list[Message]]:
     return [rows[a:b] for a, b in pairwise(edges)]
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.data(), told=traffic(), watch=st.sampled_from(WATCHES))
 def test_what_is_open_in_the_end_is_what_was_missed(
     data: st.DataObject, told: tuple[dict[str, list[tuple[str, int]]], list[Message]], watch: WatchSet
@@ -80,7 +79,6 @@ def test_what_is_open_in_the_end_is_what_was_missed(
     assert bench.timers == {}
 
 
-@settings(max_examples=200, deadline=None)
 @given(data=st.data(), told=traffic())
 def test_with_all_rows_in_one_step_nothing_is_told_that_must_be_taken_back(
     data: st.DataObject, told: tuple[dict[str, list[tuple[str, int]]], list[Message]]
@@ -93,7 +91,6 @@ def test_with_all_rows_in_one_step_nothing_is_told_that_must_be_taken_back(
     assert sorted(bench.news) == sorted((session, "firing") for session in expected)
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), told=traffic())
 def test_reading_everything_again_changes_nothing(
     data: st.DataObject, told: tuple[dict[str, list[tuple[str, int]]], list[Message]]
@@ -109,7 +106,6 @@ def test_reading_everything_again_changes_nothing(
     assert (bench.told, bench.states, bench.timers) == before
 
 
-@settings(deadline=None)
 @given(at=st.floats(0, 10), number=st.integers(1, 3))
 def test_a_call_shorter_than_min_ring_is_never_told(at: float, number: int) -> None:
     bench = Bench(RULES)

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.model import Severity
@@ -105,14 +105,11 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
         ("rules: [{}]", 'f.yaml:1:9: "name" is missing; for example name: big-attachment'),
         ("rules: []\nrules: []", 'f.yaml:2:1: "rules" stands here twice, first in line 1'),
         ("rules: [{name: &a x}]", "f.yaml:1:16: YAML anchors and aliases (& and *) are not used"),
-        ("rules: [*a]", "f.yaml:1:9: YAML anchors and aliases (& and *) are not used"),
         ("rules: [", "f.yaml:1:9: this is not YAML: "),
         ("rules: []\n---\nrules: []", "f.yaml:2:1: this is not YAML: but found another document"),
         ("rules:\n\t- x", "f.yaml:2:1: this is not YAML: found character '\\t' that cannot start any token"),
         ("rules: \x00", "f.yaml:1:1: this is not YAML: unacceptable character"),
-        ("[" * 100, "f.yaml:1:41: nested more than 40 levels deep"),
         ("#" * 300_000, "f.yaml:1:1: the file is larger than 256 KiB"),
-        ("rules: [" + "a," * 60_000 + "]", "more than 50000 YAML nodes"),
         ("rules: [{name: !!python/object:os.system x}]", "f.yaml:1:16: YAML tags (!) are not used here"),
         ("rules: [{<<: {name: x}}]", 'unknown key "<<"'),
         ("rules: [{? [a, b] : c}]", "unknown key a list"),
@@ -263,7 +260,6 @@ def test_a_pack_that_does_not_exist_names_the_nearest() -> None:
         pack("../schema")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(SpecError):

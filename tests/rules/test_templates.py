@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.engine import RuleSet, step
@@ -152,7 +152,6 @@ def test_the_default_words_fit_every_message(message: Message) -> None:
 # --- hostile names ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(name=st.text(alphabet=st.characters(codec=None), max_size=300), uid=st.text(max_size=300))
 def test_any_name_gives_one_visible_line(name: str, uid: str) -> None:
     alert = alert_of(with_title("{{ sender.label }} calls"), in_group(sender=Party(id=uid, name=name)))

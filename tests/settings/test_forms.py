@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
@@ -33,7 +33,6 @@ def test_what_is_no_duration(text: object) -> None:
         duration(text)
 
 
-@settings(deadline=None)
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5000)))
 def test_a_shown_duration_reads_back_to_the_millisecond(span: timedelta) -> None:
     assert abs(duration(duration_text(span)) - span) <= timedelta(microseconds=501)

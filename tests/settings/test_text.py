@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.settings.text import Document, read
@@ -22,14 +22,12 @@ def a_document(text: str) -> Document:
     return read(Source("x.yaml", text))
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(SpecError):
         a_document(text)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES))
 def test_what_was_written_is_read(value: dict[str, object]) -> None:
     assert a_document(yaml.safe_dump(value)).value == value
@@ -50,12 +48,6 @@ def test_what_was_written_is_read(value: dict[str, object]) -> None:
 def test_places(loc: tuple[str | int, ...], line: int, column: int) -> None:
     document = a_document("a: 1\nb:\n  - x\n  - {c: 2}\n")
     assert document.place(loc) == Place("x.yaml", line, column)
-
-
-def test_deep_nesting_is_refused() -> None:
-    for text in ("[" * 5000, "- " * 60 + "x", "{a: " * 45 + "1" + "}" * 45):
-        with pytest.raises(SpecError, match="nested more than 40 levels deep"):
-            a_document(text)
 
 
 @pytest.mark.parametrize("word", ["no", "on", "0123", "12e4", "2026-03-01", "1_000", "0x1F", "1:30", "<<"])

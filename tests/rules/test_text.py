@@ -1,0 +1,70 @@
+"""YAML as nodes: bounded on any text, and plain about what it does not take."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.text import Place, Problem, Source, SpecError, compose, value_of
+
+
+def tree(text: str, *, max_bytes: int = 10_000, max_nodes: int = 100) -> yaml.Node | None:
+    return compose(Source("x.yaml", text), max_bytes=max_bytes, max_nodes=max_nodes)
+
+
+def refused(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        tree(text)
+    return str(caught.value)
+
+
+@given(st.text())
+def test_any_text_is_a_tree_or_refused(text: str) -> None:
+    with suppress(SpecError):
+        tree(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &b 1", "x.yaml:1:4: YAML anchors and aliases (& and *) are not used here: write the value out"),
+        ("a: *b", "x.yaml:1:4: YAML anchors and aliases"),
+        ("a: !!str 1", "x.yaml:1:4: YAML tags (!) are not used here: leave it out, and put text in quotes"),
+        ("a: !odd {}", "x.yaml:1:4: YAML tags"),
+        ("[" * 41, "x.yaml:1:41: nested more than 40 levels deep"),
+        ("- " * 41 + "x", "x.yaml:1:81: nested more than 40 levels deep"),
+        ("[" + "a," * 100 + "]", "x.yaml:1:200: more than 100 YAML nodes"),
+        ("#" * 10_001, "x.yaml:1:1: the file is larger than 9 KiB"),
+        ("a: [1", "x.yaml:1:6: this is not YAML: expected ',' or ']'"),
+        ("a: 1\n---\nb: 2", "x.yaml:2:1: this is not YAML: but found another document"),
+        ("a: \x00", "x.yaml:1:1: this is not YAML: unacceptable character"),
+    ],
+)
+def test_what_is_not_taken_is_said_with_its_place(text: str, said: str) -> None:
+    assert refused(text).startswith(said)
+
+
+def test_what_just_fits_is_taken() -> None:
+    assert tree("[" * 40 + "]" * 40) is not None
+    assert tree("[" + "a," * 99 + "]") is not None
+    assert tree("# nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("FALSE", False), ("~", None), ("-12", -12), ("1.5e3", 1500.0), ("no", "no"), ("01", "01")],
+)  # fmt: skip
+def test_plain_words(text: str, value: object) -> None:
+    node = tree(text)
+    assert node is not None
+    assert value_of(node) == value
+
+
+def test_a_problem_in_one_line() -> None:
+    place = Place("x.yaml", 2, 3)
+    assert str(Problem(place, "odd", "a: 1", "an a")) == "x.yaml:2:3: odd; expected an a; for example a: 1"
+    assert str(Problem(Place("x.yaml"), "odd", is_warning=True)) == "x.yaml: warning: odd"

@@ -60,6 +60,8 @@ MOVE_FROM = (
 
 SET_START = update(users).where(users.c.uid == bindparam("of_uid")).values(start_at=bindparam("start_at"))
 
+SKIPPED = "`cursor set` skipped a part of the list"
+
 ADD_CLOSURE = insert(closures)
 ADD_REJECT = insert(rejects)
 
@@ -106,11 +108,14 @@ class Intake(Findings):
     def set_cursor(self, uid: UserId, id: MessageId | None) -> None:  # noqa: A002
         """Read on after message `id`; None begins again as for a new user.
 
-        Raises NotStored for a user that was never watched. A poll under way gets a Conflict and reads again.
+        If that leaves out a part of the list, it answers no pending timer any more. Raises NotStored for
+        a user that was never watched. A poll under way gets a Conflict and reads again.
         """
         row = self.user(uid)
         if row is None:
             raise NotStored(f"user {uid} was never watched: `cometwatch status` lists the users")
+        if id is not None and (row.cursor.id is None or id > row.cursor.id):
+            self.close_user(uid, SKIPPED)
         self._run(MOVE_USER, {"of_uid": uid, "cursor": Cursor(id=id), "watermark": row.watermark})
         self._announce()
 

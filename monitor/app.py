@@ -36,7 +36,7 @@ from monitor.store.store import Store, Tx
 from monitor.store.values import UserRow
 from monitor.store.writer import RunSync, Writer
 from monitor.timers import Timers
-from rules.model import UserId
+from rules.model import Timer, UserId
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class App:
             endpoint=Endpoint(settings.watch.source),
             turns=Turns(policy=policy, random=outside.random),
             budget=Budget(per_minute=api.requests_per_minute, now=outside.clock.monotonic()),
-            timers=Timers(self.store.timers()),
+            timers=Timers(),
             health=self.health,
             metrics=self.metrics,
             clock=outside.clock,
@@ -192,7 +192,7 @@ class App:
         start_at = start_of(settings.watch.start, now=self._outside.clock.wall())
         followed = self.intake.followed
 
-        def work(tx: Tx) -> tuple[list[UserRow], frozenset[UserId]]:
+        def work(tx: Tx) -> tuple[list[UserRow], frozenset[UserId], list[Timer]]:
             closed = tx.adopt_rules(orders.rules.fingerprints)
             if closed:
                 log.info("rules.closed", rules=list(closed))
@@ -200,17 +200,18 @@ class App:
                 tx.close_user(uid, "no longer watched")
             known = {uid for uid in orders.watch if uid not in followed and tx.user(uid)}
             rows = tx.add_users([uid for uid in orders.watch if uid not in followed], start_at)
-            return rows, frozenset(
-                row.uid for row in rows if row.uid not in known and settings.watch.start == "now"
-            )
+            new = {row.uid for row in rows if row.uid not in known and settings.watch.start == "now"}
+            return rows, frozenset(new), tx.timers()
 
-        rows, new = await self.writer.submit(work)
-        timers = await self._outside.run_sync(self.store.timers)
-        self.configuration = configuration
-        self.intake.orders = orders
-        self.intake.timers.reset(timers)
-        self.intake.unfollow(followed - set(orders.watch))
-        self.intake.follow(rows, new=new)
+        # At a standstill: no page is judged by the old orders after the new ones are in the store, and no
+        # timer is started between being read there and being taken over here.
+        async with self.intake.standstill():
+            rows, new, timers = await self.writer.submit(work)
+            self.configuration = configuration
+            self.intake.orders = orders
+            self.intake.timers.reset(timers)
+            self.intake.unfollow(followed - set(orders.watch))
+            self.intake.follow(rows, new=new)
         self.metrics.expect(
             rules=[*orders.rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
         )

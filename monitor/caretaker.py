@@ -28,7 +28,11 @@ from rules.model import Alert, Status, UserId
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 2.0  # a command's change must be noticed within 5 s
+CHECK_S: Final = 30.0  # a quiet monitor must notice a full disk before the next message does
+PRUNE_FIRST_S: Final = 60.0  # a process that never lives for an hour prunes all the same
 PRUNE_S: Final = 3600.0
+SILENCE: Final = timedelta(minutes=2)  # without any answered poll for longer, the work has stopped
+PRUNE_PAUSE_S: Final = 0.2  # between two transactions of it: polls come first
 
 
 class Caretaker:
@@ -58,10 +62,15 @@ class Caretaker:
         self._run_sync = run_sync
         self._depths: list[Depth] = []
         self._version = 0
+        self._checked_at = clock.monotonic()
         self._blind: Alert | None = None
 
     async def begin(self) -> None:
-        """Take up from the store what is still in force: mutes, and a blindness that was told of."""
+        """Take up from the store what is still in force: mutes, and a blindness that was told of.
+
+        Raises StoreError if the store can't be read, or would take no commit.
+        """
+        await self._check_store()
         self._version = await self._run_sync(self._store.version)
         self._intake.mutes = await self._run_sync(self._store.mutes, self._clock.wall())
         firing = await self._run_sync(self._store.alerts, 1000, Status.FIRING)
@@ -72,6 +81,8 @@ class Caretaker:
         """Look around every two seconds, for ever."""
         while True:
             try:
+                if self._health.store_error or self._clock.monotonic() - self._checked_at >= CHECK_S:
+                    await self._check_store()
                 await self._notice_commands()
                 await self._notice_blindness()
                 await self._show()
@@ -84,15 +95,22 @@ class Caretaker:
 
     async def prune(self) -> None:
         """Remove every hour what is older than the retention."""
+        await trio.sleep(PRUNE_FIRST_S)
         while True:
-            await trio.sleep(PRUNE_S)
-            now, keep = self._clock.wall(), self._configuration().settings.retention
             try:
-                removed = await self._writer.submit(_pruning(now, keep))
+                log.info("store.pruned", rows=await self._prune_all())
             except StoreError as error:
                 log.error("store.prune_failed", error=str(error))
-            else:
-                log.info("store.pruned", rows=removed)
+            await trio.sleep(PRUNE_S)
+
+    async def _prune_all(self) -> int:
+        """Prune in transactions of bounded size until nothing old is left. Returns the rows removed."""
+        now, keep = self._clock.wall(), self._configuration().settings.retention
+        removed = 0
+        while some := await self._writer.submit(_pruning(now, keep)):
+            removed += some
+            await trio.sleep(PRUNE_PAUSE_S)
+        return removed
 
     def status(self) -> StatusView:
         """One look at everything, from memory."""
@@ -117,6 +135,7 @@ class Caretaker:
             last_error=health.last_error,
             store_error=health.store_error,
             config_error=health.config_error,
+            max_silence=max(SILENCE, 3 * settings.poll.min_interval),
         )
 
     def _queues(self) -> tuple[Depth, ...]:
@@ -154,15 +173,22 @@ class Caretaker:
         until = self._intake.gate.closed_until
         return None if until is None else now + timedelta(seconds=until - self._clock.monotonic())
 
+    async def _check_store(self) -> None:
+        await self._run_sync(self._store.probe)
+        self._checked_at = self._clock.monotonic()
+        self._health.store_works()
+        self._metrics.store_writable.set(1)
+
     async def _notice_commands(self) -> None:
         """Take over what a command changed in the store: mutes, cursors, redriven or dropped entries."""
         changes, now = await self._run_sync(self._store.version), self._clock.wall()
         if changes == self._version:
             return
-        self._version = changes
-        self._intake.mutes = await self._run_sync(self._store.mutes, now)
-        rows = await self._run_sync(self._store.users)
-        self._intake.set_back(rows)
+        async with self._intake.standstill():
+            self._intake.mutes = await self._run_sync(self._store.mutes, now)
+            self._intake.timers.reset(await self._run_sync(self._store.timers))
+            self._intake.set_back(await self._run_sync(self._store.users))
+        self._version = changes  # only now: what could not be read is looked for again
         self._fleet.nudge()
 
     async def _notice_blindness(self) -> None:

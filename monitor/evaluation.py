@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from monitor.delivery.policy import RouteSpec, decide
 from monitor.store.values import Commit, Committed, Mute
 from rules.engine import RuleSet, step, wanted
-from rules.model import Message, Outcome, State, StateKey, Tick, WatchSet
+from rules.model import Message, Outcome, State, StateKey, Tick, Timer, UserId, WatchSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +51,20 @@ def evaluate(
     mutes: Sequence[Mute] = (),
     now: datetime,
     commit: Commit,
+    ahead: frozenset[UserId] = frozenset(),
 ) -> Evaluated:
     """Run the rules over `messages` and `ticks`, and commit what they found together with `commit`.
 
-    A tick is spent by it: its timer is cancelled unless the step starts it anew. Raises what
-    `memory.commit` raises; then nothing was changed.
+    A tick is spent by it: its timer is cancelled unless the step starts it anew. The lists of the users in
+    `ahead` answer none of the timers that start here. Raises what `memory.commit` raises; then nothing was
+    changed.
     """
     states = memory.states(wanted(orders.rules, messages, ticks))
     outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
     findings = decide(
         outcome.alerts, routes=orders.routes, watch=orders.watch, mutes=mutes, now=now, max_age=orders.max_age
     )
+    outcome = replace(outcome, timers=tuple(_asked_of(timer, ahead) for timer in outcome.timers))
     restarted = {timer.key for timer in outcome.timers}
     spent = {tick.key for tick in ticks} - restarted
     outcome = replace(outcome, cancelled=tuple(sorted({*outcome.cancelled, *spent})))
@@ -73,3 +76,13 @@ def evaluate(
         findings=findings,
     )
     return Evaluated(outcome, memory.commit(whole))
+
+
+def _asked_of(timer: Timer, ahead: frozenset[UserId]) -> Timer:
+    """The timer without the lists that were read past its rows before anybody asked.
+
+    An answer may have gone by in them while nothing was known of the call: its state was forgotten before a
+    cursor was set back, or its rule is new and one of two people behind. Their silence proves nothing.
+    """
+    lists = tuple(uid for uid in timer.lists if uid not in ahead)
+    return replace(timer, lists=lists or timer.lists)

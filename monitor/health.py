@@ -17,8 +17,9 @@ class Sight:
 
     last_poll_at: datetime | None = None  #: the last answered one
     watermark: datetime | None = None
-    last_error: str | None = None  #: of the last poll; None when it was answered
+    last_error: str | None = None  #: of the last poll; None when all went well
     failures: int = 0  #: in a row
+    failed_at: datetime | None = None  #: the last time that no usable answer came
     unknown: bool = False  #: CometChat does not know the user (deleted, deactivated, a typo)
 
 
@@ -38,34 +39,51 @@ class Health:
     def sight(self, uid: UserId) -> Sight:
         return self.sights.setdefault(uid, Sight())
 
-    def answered(self, uid: UserId, *, now: datetime) -> None:
-        """CometChat answered a poll of `uid`."""
+    def failures(self, uid: UserId) -> int:
+        """How many polls of `uid` in a row went wrong, the last one included."""
+        sight = self.sights.get(uid)
+        return sight.failures if sight else 0
+
+    def answered(self, *, now: datetime) -> None:
+        """CometChat answered a poll: we see, whatever becomes of the answer."""
+        self.last_success_at = now
+        self.failing_since = self.last_error = None
+
+    def accounted(self, uid: UserId, *, now: datetime) -> None:
+        """The answer to a poll of `uid` was evaluated, and what it brought is durable."""
         sight = self.sight(uid)
         sight.last_poll_at, sight.last_error, sight.failures, sight.unknown = now, None, 0, False
-        self._sees(now)
 
-    def unknown_user(self, uid: UserId, *, error: str, now: datetime) -> None:
-        """CometChat answered that it does not know `uid`: trouble of this user, not of our sight."""
+    def unknown_user(self, uid: UserId, *, error: str, now: datetime) -> int:
+        """CometChat does not know `uid`: this user's trouble, not our sight's. Returns failures in a row."""
+        self.answered(now=now)
+        self.sight(uid).unknown = True
+        return self.stumbled(uid, error=error)
+
+    def fails_alone(self, uid: UserId) -> bool:
+        """Whether others were answered since `uid` last failed: its next failure is its own then."""
         sight = self.sight(uid)
-        sight.last_error, sight.unknown = error, True
-        sight.failures += 1
-        self._sees(now)
+        if not sight.failures or sight.failed_at is None or self.last_success_at is None:
+            return False
+        return self.last_success_at > sight.failed_at
 
     def failed(self, uid: UserId, *, error: str, now: datetime) -> int:
         """A poll of `uid` got no usable answer. Returns how many in a row."""
-        sight = self.sight(uid)
-        sight.last_error = error
-        sight.failures += 1
         self.last_error = error
         if self.failing_since is None:
             self.failing_since = now
-        return sight.failures
+        self.sight(uid).failed_at = now
+        return self.stumbled(uid, error=error)
 
     def store_failed(self, uid: UserId, *, error: str) -> int:
         """What was read of `uid` could not be made durable. Returns how many failures in a row."""
         self.store_error = error
+        return self.stumbled(uid, error=f"store: {error}")
+
+    def stumbled(self, uid: UserId, *, error: str) -> int:
+        """A poll of `uid` went wrong. Returns how many in a row."""
         sight = self.sight(uid)
-        sight.last_error = f"store: {error}"
+        sight.last_error = error
         sight.failures += 1
         return sight.failures
 
@@ -79,6 +97,6 @@ class Health:
         self.last_commit_at = now
         self.store_error = None
 
-    def _sees(self, now: datetime) -> None:
-        self.last_success_at = now
-        self.failing_since = self.last_error = None
+    def store_works(self) -> None:
+        """The store would take a commit, though there was none."""
+        self.store_error = None

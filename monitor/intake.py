@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -40,7 +41,8 @@ from monitor.store.store import Tx
 from monitor.store.values import Commit, Counts, Cursor, Mute, Reject, UserRow
 from monitor.store.writer import Writer
 from monitor.timers import Timers
-from rules.model import MessageId, StateKey, Tick, UserId
+from rules.engine import place_of
+from rules.model import Message, MessageId, StateKey, Tick, UserId
 
 log = structlog.get_logger(__name__)
 
@@ -123,11 +125,25 @@ class Intake:
         self._nudge_receivers = nudge
         self._at = at
         self._slots = trio.Semaphore(pollers)
+        self._commits = trio.Semaphore(pollers)
+        self._pollers = pollers
+        self._changing = trio.Lock()
         self._changed = trio.Event()
         self._users: dict[UserId, Followed] = {}
         self.skew = timedelta()  #: CometChat's clock minus ours
 
     # --- who is followed ---------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def standstill(self) -> AsyncIterator[None]:
+        """No commit of ours is under way inside: what is read from the store then is what we know.
+
+        For whoever changes orders, timers or places. Requests go on; what they bring waits for the end.
+        """
+        async with self._changing, AsyncExitStack() as commits:
+            for _ in range(self._pollers):
+                await commits.enter_async_context(self._commits)
+            yield
 
     def follow(self, rows: Iterable[UserRow], *, new: frozenset[UserId] = frozenset()) -> None:
         """Poll these users from where the store says they are; one followed already is set back to it."""
@@ -140,8 +156,9 @@ class Intake:
                 drain=Drain(start_at=row.start_at, cursor=row.cursor),
                 is_new=row.uid in new,
             )
-            if row.watermark:
-                self._health.sight(row.uid).watermark = row.watermark
+            sight = self._health.sight(row.uid)
+            if row.watermark and (sight.watermark is None or sight.watermark < row.watermark):
+                sight.watermark = row.watermark
         now = self._clock.monotonic()
         self._turns.add(arrived, now)
         for uid in arrived:
@@ -156,10 +173,7 @@ class Intake:
             self._turns.remove(uid)
 
     def set_back(self, rows: Iterable[UserRow]) -> None:
-        """Read on from the store's cursors where a command changed them.
-
-        A row that is merely older than a commit of ours leads to a Conflict, and to reading it once more.
-        """
+        """Read on from the store's cursors where a command changed them. Call it at a standstill."""
         self.follow(
             [row for row in rows if row.uid in self._users and row.cursor != self.stored_cursor(row.uid)]
         )
@@ -204,10 +218,13 @@ class Intake:
                 await self._changed.wait()
 
     async def _take_turn(self, turn: Turn, is_probe: bool) -> None:  # noqa: FBT001 - start_soon passes by place
+        uid = UserId(turn.uid)
         try:
-            if (user := self._users.get(UserId(turn.uid))) is not None:
-                await self._poll(UserId(turn.uid), user, turn, is_probe=is_probe)
+            if (user := self._users.get(uid)) is not None:
+                await self._poll(uid, user, turn, is_probe=is_probe)
         finally:
+            if is_probe:
+                self.gate.inconclusive()  # unless it was answered or refused; or the gate stays shut for ever
             self._slots.release()
             self._wake()
 
@@ -218,26 +235,42 @@ class Intake:
     # --- one poll ----------------------------------------------------------------------------------------
 
     async def _poll(self, uid: UserId, user: Followed, turn: Turn, *, is_probe: bool) -> None:
+        """One request and what follows from it. Whatever goes wrong with it is this user's trouble alone."""
+        try:
+            await self._read_on(uid, user, turn, is_probe=is_probe)
+        except StoreError as error:
+            self._store_failed(uid, error)
+        except Exception as bug:
+            # Let out, it would end the process, meet the same row at the next start, and nobody would be
+            # watched any more. So the user fails in plain sight, its page stays unread, the others go on.
+            self._met_bug(uid, bug)
+
+    async def _read_on(self, uid: UserId, user: Followed, turn: Turn, *, is_probe: bool) -> None:
         asked = ask(
             user.drain, page_size=self._page_size, catch_up=turn.catch_up, now=self._clock.wall() + self.skew
         )
         began = self._clock.monotonic()
         try:
             page = await self._client.messages(uid, _query(asked), endpoint=self._endpoint)
-            self._metrics.poll_seconds.observe(self._clock.monotonic() - began)
-            self._answered(uid, page, is_probe=is_probe)
-            self._at("intake.fetched")
-            await self._account(uid, user, asked, page)
         except SourceError as error:
             await self._hold_back(uid, error, is_probe=is_probe)
+            return
+        self._metrics.poll_seconds.observe(self._clock.monotonic() - began)
+        self._answered(page, is_probe=is_probe)
+        self._at("intake.fetched")
+        try:
+            async with self._commits:
+                await self._account(uid, user, asked, page)
         except Conflict as conflict:
             log.warning("cursor.changed_elsewhere", user=uid, reason=str(conflict))
             await self._restart_reading(uid)
-        except StoreError as error:
-            self._store_failed(uid, error)
 
     async def _account(self, uid: UserId, user: Followed, asked: Ask, page: Page) -> None:
         """Make everything of one page durable, then believe it."""
+        if self._users.get(uid) is not user:
+            # Unfollowed, or its cursor was set, while the page was on its way: an answer to an old question.
+            self._retry(uid, 0.0)
+            return
         if user.is_new:
             await self._correct_start(uid, user, page.skew)
         taken = take(user.drain, asked, _read(page), settle=self._settle)
@@ -248,19 +281,18 @@ class Intake:
         user.meeting |= {(row.message_id, row.structure) for row in page.rejects}
         if not taken.more:
             user.nameless, user.meeting = user.meeting, frozenset()
-        self._count(page, taken, rejects)
-        if self._users.get(uid) is not user:
-            return  # unfollowed, or its cursor was set, while this page was on its way
         if taken.watermark:
             await self._pass_watermark(uid, user, taken.watermark)
+        self._health.accounted(uid, now=self._clock.wall())
+        self._count(page, taken, rejects)
         now = self._clock.monotonic()
         self._turns.finished(uid, found=len(taken.fresh), more=taken.more, now=now)
         self._expect_timers(uid)
 
-    def _answered(self, uid: UserId, page: Page, *, is_probe: bool) -> None:
+    def _answered(self, page: Page, *, is_probe: bool) -> None:
         self.skew = page.skew
-        self._health.answered(uid, now=self._clock.wall())
-        self._metrics.polls_total.labels("rows" if page.rows else "empty").inc()
+        self._health.answered(now=self._clock.wall())
+        self._metrics.requests_total.labels(self._endpoint.value, "ok").inc()
         if is_probe:
             self._resume()
 
@@ -306,12 +338,20 @@ class Intake:
             ),
         )
         orders, mutes, now = self.orders, self.mutes, self._clock.wall()
+        ahead = self._ahead_of(uid, taken.fresh)
 
         def work(tx: Tx) -> Evaluated:
-            return evaluate(tx, orders, messages=taken.fresh, mutes=mutes, now=now, commit=base)
+            return evaluate(tx, orders, messages=taken.fresh, mutes=mutes, now=now, commit=base, ahead=ahead)
 
         self._concluded(await self._writer.submit(work))
         user.stored = taken.drain.cursor
+
+    def _ahead_of(self, reader: UserId, fresh: Sequence[Message]) -> frozenset[UserId]:
+        """The other people of these rows whose lists were read past them already."""
+        oldest = min((message.sent_at for message in fresh), default=None)
+        people = {uid for message in fresh for uid in message.participants} - {reader}
+        marks = {uid: sight.watermark for uid in people if (sight := self._health.sights.get(uid))}
+        return frozenset(uid for uid, mark in marks.items() if mark and oldest and mark >= oldest)
 
     async def _pass_watermark(self, uid: UserId, user: Followed, watermark: datetime) -> None:
         sight = self._health.sight(uid)
@@ -337,9 +377,8 @@ class Intake:
         self._health.committed(self._clock.wall())
         self._metrics.store_writable.set(1)
         self.timers.apply(evaluated.outcome.timers, evaluated.outcome.cancelled)
-        for timer in evaluated.outcome.timers:
-            for uid in timer.lists:
-                self._expect_timers(uid)
+        for uid in {uid for timer in evaluated.outcome.timers for uid in timer.lists}:
+            self._expect_timers(uid)
         for fault in evaluated.outcome.faults:
             self._metrics.rule_faults_total.labels(fault.rule).inc()
             log.error("rule.failed", rule=fault.rule, message_id=fault.message_id, error=fault.error)
@@ -356,6 +395,7 @@ class Intake:
         self._nudge_receivers({route.receiver for finding in fresh for route in finding.routes})
 
     def _count(self, page: Page, taken: Taken, rejects: Sequence[Reject]) -> None:
+        self._metrics.polls_total.labels("rows" if page.rows else "empty").inc()
         self._metrics.duplicates_total.inc(taken.duplicates)
         self._metrics.rejects_total.inc(len(rejects))
         api_now = page.received_at + page.skew
@@ -367,7 +407,7 @@ class Intake:
     def _expect_timers(self, uid: UserId) -> None:
         """Have the user polled as soon as its watermark can pass its earliest timer."""
         due = self.timers.next_due(uid)
-        if due is None:
+        if due is None or self._health.failures(uid):  # who fails is left alone, timers or not
             self._turns.expect_by(uid, math.inf)
             return
         seen_at = due + self._settle + WATERMARK_MARGIN
@@ -378,50 +418,67 @@ class Intake:
     # --- when it does not work ---------------------------------------------------------------------------
 
     async def _hold_back(self, uid: UserId, error: SourceError, *, is_probe: bool) -> None:
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        self._metrics.polls_total.labels(OUTCOMES.get(type(error), "bad_response")).inc()
+        outcome = OUTCOMES.get(type(error), "bad_response")
+        self._metrics.requests_total.labels(self._endpoint.value, outcome).inc()
+        self._metrics.polls_total.labels(outcome).inc()
         if isinstance(error, UnknownUser):
-            if is_probe:
-                self._resume()
-            self._health.unknown_user(uid, error=str(error), now=wall)
-            await self._close_stranded()
-            failures = self._health.sight(uid).failures
-            retry_in = backoff(failures, random=self._random, first=UNKNOWN_FIRST_S, most=UNKNOWN_MOST_S)
-            log.warning("user.unknown", user=uid, retry_in_s=round(retry_in), reason=str(error))
-        else:
-            failures = self._health.failed(uid, error=str(error), now=wall)
-            retry_in = self._pause(error, now, is_probe=is_probe) or backoff(failures, random=self._random)
-            log.warning("poll.failed", user=uid, retry_in_s=round(retry_in, 1), reason=str(error))
-        self._turns.failed(uid, retry_in=retry_in, now=now)
+            await self._leave_unknown(uid, error, is_probe=is_probe)
+            return
+        soon = self._pause(uid, error)
+        failures = self._health.failed(uid, error=str(error), now=self._clock.wall())
+        retry_in = soon or backoff(failures, random=self._random)
+        log.warning("poll.failed", user=uid, retry_in_s=round(retry_in, 1), reason=str(error))
+        self._retry(uid, retry_in)
 
-    def _pause(self, error: SourceError, now: float, *, is_probe: bool) -> float | None:
+    async def _leave_unknown(self, uid: UserId, error: UnknownUser, *, is_probe: bool) -> None:
+        """Ask for this user seldom, and end the timers that nobody else's list can answer."""
+        if is_probe:
+            self._resume()
+        failures = self._health.unknown_user(uid, error=str(error), now=self._clock.wall())
+        await self._close_stranded()
+        retry_in = backoff(failures, random=self._random, first=UNKNOWN_FIRST_S, most=UNKNOWN_MOST_S)
+        log.warning("user.unknown", user=uid, retry_in_s=round(retry_in), reason=str(error))
+        self._retry(uid, retry_in)
+
+    def _pause(self, uid: UserId, error: SourceError) -> float | None:
         """Close the gate if the refusal concerns everybody; then the user is next in line again."""
+        now = self._clock.monotonic()
         # 1. too many requests  2. the key is refused  3. this user's own trouble
         match error:
             case RateLimited():
                 asked = error.retry_after.total_seconds() if error.retry_after else PAUSE_DEFAULT_S
                 self.gate.close(now=now, seconds=min(max(asked, 1.0), PAUSE_MOST_S), reason="rate limit")
-            case BadKey() | NoAccess():
+            case BadKey() | NoAccess() if not self._health.fails_alone(uid):
                 self.gate.close(now=now, seconds=KEY_PROBE_S, reason="the API key was refused")
             case _:
-                if is_probe:
-                    self.gate.inconclusive()
                 return None
         return 1.0
 
     def _store_failed(self, uid: UserId, error: StoreError) -> None:
         """Keep the page unread and try again: what can't be remembered must not be believed."""
         self._metrics.store_writable.set(0)
+        self._metrics.polls_total.labels("store_error").inc()
         failures = self._health.store_failed(uid, error=str(error))
         retry_in = backoff(failures, random=self._random, most=30.0)
         log.error("commit.failed", user=uid, retry_in_s=round(retry_in, 1), reason=str(error))
+        self._retry(uid, retry_in)
+
+    def _met_bug(self, uid: UserId, bug: Exception) -> None:
+        self._metrics.polls_total.labels("bug").inc()
+        where = place_of(bug)  # its own text may quote a message
+        failures = self._health.stumbled(uid, error=f"bug: {where}")
+        retry_in = backoff(failures, random=self._random)
+        log.error("poll.bug", user=uid, retry_in_s=round(retry_in, 1), error=where)
+        self._retry(uid, retry_in)
+
+    def _retry(self, uid: UserId, retry_in: float) -> None:
         self._turns.failed(uid, retry_in=retry_in, now=self._clock.monotonic())
 
     async def _restart_reading(self, uid: UserId) -> None:
         row = await self._writer.submit(lambda tx: tx.user(uid))
         if row is not None and uid in self._users:
             self.follow([row])
-        self._turns.failed(uid, retry_in=0.0, now=self._clock.monotonic())
+        self._retry(uid, 0.0)
 
     async def _close_stranded(self) -> None:
         """Timers that only unknown or unwatched users could answer end here, with the reason on record."""
@@ -439,8 +496,9 @@ class Intake:
             for key in keys:
                 tx.close_timer(key, reason)
 
-        await self._writer.submit(work)
-        self.timers.apply((), keys)
+        async with self._commits:
+            await self._writer.submit(work)
+            self.timers.apply((), keys)
 
 
 def _query(asked: Ask) -> MessageQuery:

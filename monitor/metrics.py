@@ -23,6 +23,7 @@ TYPES: Final = frozenset(
 POLL_OUTCOMES: Final = (
     "rows", "empty", "rate_limited", "bad_key", "no_access", "unknown_user",
     "bad_request", "bad_response", "server_error", "unreachable",
+    "store_error", "bug",
 )  # fmt: skip
 DELIVERY_OUTCOMES: Final = ("delivered", "retry", "dead")
 

@@ -5,7 +5,7 @@ The store holds the truth; this is the running process's view of it, changed onl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from rules.model import StateKey, Tick, Timer, UserId
@@ -21,6 +21,9 @@ class Timers:
 
     def __len__(self) -> int:
         return len(self._pending)
+
+    def __iter__(self) -> Iterator[StateKey]:
+        return iter(self._pending)
 
     def apply(self, started: Iterable[Timer], cancelled: Iterable[StateKey]) -> None:
         """Take over what a commit made durable; a timer replaces the one of the same key."""

@@ -19,7 +19,7 @@ def at(seconds: float) -> datetime:
 
 def test_blindness_counts_from_the_last_answer() -> None:
     health = Health(started_at=START)
-    health.answered(ALICE, now=at(10))
+    health.answered(now=at(10))
     health.failed(ALICE, error="down", now=at(20))
     assert health.blind_since(at(199), after=AFTER) is None
     assert health.blind_since(at(200), after=AFTER) == at(10)
@@ -34,7 +34,7 @@ def test_who_never_saw_anything_is_blind_since_the_start() -> None:
 def test_one_answer_ends_blindness() -> None:
     health = Health(started_at=START)
     health.failed(ALICE, error="down", now=at(1))
-    health.answered(BOB, now=at(400))
+    health.answered(now=at(400))
     assert health.blind_since(at(500), after=AFTER) is None
     assert health.last_error is None
 
@@ -49,13 +49,25 @@ def test_an_unknown_user_is_an_answer() -> None:
 def test_failures_are_counted_in_a_row() -> None:
     health = Health(started_at=START)
     assert [health.failed(ALICE, error="down", now=at(n)) for n in range(3)] == [1, 2, 3]
-    health.answered(ALICE, now=at(4))
-    assert health.failed(ALICE, error="down", now=at(5)) == 1
+    health.answered(now=at(4))
+    assert health.store_failed(ALICE, error="disk full") == 4
+    health.accounted(ALICE, now=at(5))
+    assert health.failed(ALICE, error="down", now=at(6)) == 1
+
+
+def test_who_fails_again_after_others_were_answered_fails_alone() -> None:
+    health = Health(started_at=START)
+    assert not health.fails_alone(ALICE)
+    health.failed(ALICE, error="forbidden", now=at(1))
+    assert not health.fails_alone(ALICE)
+    health.answered(now=at(2))
+    assert health.fails_alone(ALICE)
+    assert not health.fails_alone(BOB)
 
 
 def test_a_store_that_fails_is_no_blindness() -> None:
     health = Health(started_at=START)
-    health.answered(ALICE, now=at(1))
+    health.answered(now=at(1))
     health.store_failed(ALICE, error="disk full")
     assert health.blind_since(at(999), after=AFTER) is None
     assert health.store_error == "disk full"

@@ -22,7 +22,7 @@ from monitor.configuration import Configuration, read
 from monitor.simulator import Faults, Options, World, build
 from monitor.source.transport import open_http
 from monitor.store.store import Store
-from monitor.store.writer import inline
+from monitor.store.writer import RunSync, inline
 
 START = datetime(2026, 11, 22, 8, tzinfo=UTC)
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -90,7 +90,11 @@ class Stage:
 
     @asynccontextmanager
     async def monitor(
-        self, text: str = CONFIG, *, source: httpx.AsyncBaseTransport | None = None
+        self,
+        text: str = CONFIG,
+        *,
+        source: httpx.AsyncBaseTransport | None = None,
+        run_sync: RunSync = inline,
     ) -> AsyncIterator[App]:
         """A running monitor; leaving the block stops it gracefully."""
         clock, stop = virtual(START), trio.Event()
@@ -104,7 +108,12 @@ class Stage:
         ):
             with store:
                 outside = Outside(
-                    http=http, sinks=sinks, stream=StringIO(), clock=clock, random=Random(1), run_sync=inline
+                    http=http,
+                    sinks=sinks,
+                    stream=StringIO(),
+                    clock=clock,
+                    random=Random(1),
+                    run_sync=run_sync,
                 )
                 app = App(
                     configuration,

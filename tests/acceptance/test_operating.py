@@ -6,12 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
 from monitor.simulator import play, scenario
-from monitor.store.values import EntryState
+from monitor.store.values import Commit, EntryState, Reject
+from monitor.web.view import readiness
 from rules.model import MessageId, RuleName, UserId
 from tests.acceptance.stage import CONFIG, START, Stage, make_stage, say, share, until
 
@@ -91,6 +93,23 @@ async def test_a_user_who_is_no_longer_watched_ends_their_timers_with_a_reason(
         assert closure.reason == "no longer watched"
         assert not [one for one in list(stage.world.requests)[-20:] if "superhero2" in one.path]
     assert stage.receivers.told("missed-call") == []
+
+
+async def test_what_is_old_is_removed_however_much_it_is(stage: Stage, autojump_clock: MockClock) -> None:
+    reject = Reject(uid=UserId("superhero2"), message_id=None, reason="x", structure="{}", at=START)
+    old = msgspec.structs.replace(reject, at=START - timedelta(days=31))
+    async with stage.monitor() as app:
+        with app.store.write() as tx:
+            tx.commit(Commit(rejects=(*[old] * 3500, reject)))
+        await until(70)
+        assert app.store.rejects() == [msgspec.structs.replace(reject, id=3501)]
+
+
+async def test_rare_polls_are_no_reason_to_be_unready(stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.monitor(CONFIG + "poll: {min_interval: 10m}\n") as app:
+        await until(590)
+        view = app.caretaker.status()
+        assert readiness(view, view.now) == []
 
 
 async def test_a_changed_rule_ends_its_timers_with_a_reason(stage: Stage, autojump_clock: MockClock) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import httpx
 import pytest
 from trio.testing import MockClock
 
+from monitor import evaluation
+from monitor.delivery import policy
 from monitor.errors import StoreError
-from monitor.simulator import Fault
-from monitor.store.values import EntryState
+from monitor.simulator import Fault, build
+from monitor.store.values import EntryState, Finding
+from monitor.web.view import UserState
+from rules.model import Alert, UserId
 from tests.acceptance.stage import (
     CONFIG,
     Stage,
@@ -202,3 +210,121 @@ async def test_a_server_that_ignores_the_page_size_is_read_completely(
             share(stage.world, f"{n}.png")
         await until(60)
     assert len({alert["id"] for alert in stage.receivers.alerts}) == 40
+
+
+@dataclass
+class Refusing(httpx.AsyncBaseTransport):
+    """CometChat, but while `is_on` it refuses all that is asked about one user."""
+
+    stage: Stage
+    uid: str
+    status: int
+    code: str
+    is_on: bool = False
+
+    def __post_init__(self) -> None:
+        self._inner = httpx.ASGITransport(build(self.stage.world))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not self.is_on or self.uid not in request.url.path:
+            return await self._inner.handle_async_request(request)
+        body = f'{{"error":{{"code":"{self.code}","message":"no"}}}}'.encode()
+        return httpx.Response(self.status, stream=httpx.ByteStream(body))
+
+
+async def test_a_full_disk_and_an_unknown_user_do_not_end_the_process(
+    stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Refusing(stage, "superhero2", 404, "ERR_UID_NOT_FOUND")
+    async with stage.monitor(source=source) as app:
+        await until(5)
+        stage.world.start_call("superhero1", "superhero2")
+        await until(10)
+
+        def full() -> None:
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(app.store, "write", full)
+        source.is_on = True
+        await until(60)
+        monkeypatch.undo()
+        await until(300)
+        (closure,) = app.store.closures()
+        assert "list can answer it" in closure.reason
+    assert stage.receivers.told("missed-call") == []
+
+
+async def test_a_store_in_trouble_is_asked_less_and_less(
+    stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage.monitor() as app:
+        await until(5)
+
+        def full() -> None:
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(app.store, "write", full)
+        share(stage.world, "kept.png")
+        before = len(stage.world.requests)
+        await until(305)
+        about_superhero2 = [one for one in list(stage.world.requests)[before:] if "superhero2" in one.path]
+        assert len(about_superhero2) < 30
+
+
+async def test_a_store_that_works_again_is_noticed_without_any_message(
+    stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage.monitor() as app:
+        await until(5)
+        assert app.metrics.store_writable._value.get() == 1
+
+        def locked() -> None:
+            raise StoreError("another process keeps it locked")
+
+        monkeypatch.setattr(app.store, "write", locked)
+        await until(45)
+        assert "locked" in (app.caretaker.status().store_error or "")
+        assert app.metrics.store_writable._value.get() == 0
+        monkeypatch.undo()
+        await until(50)
+        assert app.caretaker.status().store_error is None
+        assert app.metrics.store_writable._value.get() == 1
+
+
+async def test_a_user_that_the_key_may_not_read_stops_nobody_else(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    """403 for one user alone: the others are read in between, so the key is good."""
+    source = Refusing(stage, "superhero3", 403, "ERR_NOT_YOURS", is_on=True)
+    async with stage.monitor(source=source) as app:
+        await until(120)
+        for n in range(20):
+            share(stage.world, f"{n}.png")
+            await until(120 + 10 * n + 6)
+            assert len(stage.receivers.told("attachment")) == n + 1
+        assert app.health.sight(UserId("superhero3")).failures > 3
+
+
+async def test_a_bug_met_on_one_users_page_stops_nobody_else(
+    stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def with_a_bug(alerts: Sequence[Alert], **more: Any) -> tuple[Finding, ...]:
+        if any("superhero3" in alert.watched_users for alert in alerts):
+            raise KeyError("what nobody thought of")
+        return policy.decide(alerts, **more)
+
+    monkeypatch.setattr(evaluation, "decide", with_a_bug)
+    async with stage.monitor() as app:
+        await until(5)
+        share(stage.world, "hostile.png", to="superhero3")
+        share(stage.world, "fine.png")
+        await until(60)
+        assert len(stage.receivers.told("attachment")) == 1
+        (failing,) = [user for user in app.caretaker.status().users if user.last_error]
+        assert (failing.uid, failing.state) == ("superhero3", UserState.FAILING)
+        assert "KeyError" in (failing.last_error or "")
+        assert "nobody thought" not in (failing.last_error or "")
+        monkeypatch.undo()  # the next version, say
+        await until(400)
+    assert len(stage.receivers.told("attachment")) == 2

@@ -56,7 +56,7 @@ def test_what_just_fits_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("FALSE", False), ("~", None), ("-12", -12), ("1.5e3", 1500.0), ("no", "no"), ("01", "01")],
+    [("true", True), ("FALSE", False), ("~", None), ("-12", -12), ("1.5e3", 1500), ("no", "no"), ("0", 0)],
 )  # fmt: skip
 def test_plain_words(text: str, value: object) -> None:
     node = tree(text)

@@ -72,17 +72,23 @@ def _withheld(world: World, listing: Listing) -> tuple[Test, ...]:
 
 
 def _shown(row: Row, query: Query) -> bytes:
-    if row.is_malformed or not (query.with_tags or query.with_tag_info or query.with_blocked_info):
+    if row.is_malformed:
         return row.body
-    message: Json = json.loads(row.body)
-    if query.with_tags:
-        message["tags"] = list(row.tags)
+    body = _with_tags(row) if query.with_tags else row.body
+    if not (query.with_tag_info or query.with_blocked_info):
+        return body
+    message: Json = json.loads(body)
     for mentioned in message["data"].get("mentions", {}).values():
         if query.with_tag_info:
             mentioned["tags"] = mentioned.get("tags", [])
         if query.with_blocked_info:
             mentioned |= {"blockedByMe": False, "hasBlockedMe": False}
     return encode(message)
+
+
+def _with_tags(row: Row) -> bytes:
+    """The row's object with one more key. Spliced in: most pages ask for tags, and decoding costs tenfold."""
+    return b'%b,"tags":%b}' % (row.body[:-1], encode(list(row.tags)))
 
 
 def _cursor_meta(query: Query, rows: Sequence[Row], *, has_more: bool, size: int | None) -> Json:

@@ -42,9 +42,9 @@ async def main(seed: int, rate: float) -> None:
     )
     async with trio.open_nursery() as nursery:
         base = await nursery.start(partial(serve, build(world), listening("127.0.0.1:0"), date_header=False))
-        print(base, flush=True)  # noqa: T201
+        print(base, flush=True)
         await _play_chapters(world, seed, rate)
-        print("played", flush=True)  # noqa: T201
+        print("played", flush=True)
 
 
 async def _play_chapters(world: World, seed: int, rate: float) -> None:

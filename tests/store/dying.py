@@ -39,4 +39,4 @@ async def work_until_killed(path: Path, point: str, count: int) -> None:
                     counts=Counts(fetched=1),
                 )
                 await writer.submit(lambda tx, step=step: tx.commit(step))  # type: ignore[misc]
-                print(number, flush=True)  # noqa: T201
+                print(number, flush=True)

@@ -1,0 +1,53 @@
+"""Files that turn up later: in a folder that was empty, and in one that only a reload named."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.process.conftest import PATIENCE_S, Process
+from tests.process.test_run import RULE, configure, say, source
+
+__all__ = ["source"]  # a fixture
+
+
+def test_a_rule_file_in_an_empty_folder_and_one_in_a_folder_named_by_a_reload(
+    tmp_path: Path,
+    source: str,  # noqa: F811 - the fixture
+    processes: Callable[..., Process],
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    config = configure(tmp_path, source, rules=str(tmp_path / "first" / "*.yaml"))
+    monitor = processes("run", "--config", str(config))
+    monitor.wait_for("monitor.started")
+
+    (tmp_path / "first" / "a.yaml").write_text(RULE.format(name="rule-one"), encoding="utf-8")
+    monitor.wait_for("config.reloaded")
+
+    config.write_text(config.read_text(encoding="utf-8").replace("first/*", "second/*"), encoding="utf-8")
+    monitor.wait_for("config.reloaded")
+    monitor.wait_for("config.watched.*second")
+    (tmp_path / "second" / "b.yaml").write_text(RULE.format(name="rule-two"), encoding="utf-8")
+    monitor.wait_for("config.reloaded")
+    say(source, "hello")
+    monitor.wait_for("rule-two: ")
+    assert monitor.end() == 0
+
+
+def test_whoever_asks_twice_does_not_wait_for_the_last_deliveries(
+    tmp_path: Path,
+    source: str,  # noqa: F811 - the fixture
+    processes: Callable[..., Process],
+) -> None:
+    config = configure(tmp_path, source)
+    monitor = processes("run", "--config", str(config))
+    monitor.wait_for("monitor.started")
+    monitor.popen.send_signal(signal.SIGTERM)
+    monitor.popen.send_signal(signal.SIGINT)
+    assert monitor.popen.wait(timeout=PATIENCE_S) in {0, 1, 130}
+    said = []
+    while not monitor.lines.empty():
+        said.append(monitor.lines.get())
+    assert "Traceback" not in "".join(said), "".join(said)

@@ -29,6 +29,12 @@ class Configuration:
         return (self.settings, self.sources) == (other.settings, other.sources)
 
     @property
+    def folders(self) -> frozenset[Path]:
+        """Where a change may matter: the folders of the files, and of patterns that match nothing yet."""
+        named = (*self.files, *(Path(name) for name in self.settings.rules.files))
+        return frozenset(path.parent.resolve() for path in named if path.parent.is_dir())
+
+    @property
     def orders(self) -> Orders:
         return Orders(
             rules=self.rules,
@@ -82,14 +88,26 @@ def _packs(reader: Reader, settings: Settings, problems: list[Problem]) -> Itera
 def _paths(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
     """The rule files, patterns expanded in alphabetical order; a pattern may match nothing yet."""
     for position, name in enumerate(settings.rules.files):
-        path = Path(name)
-        if any(mark in name for mark in "*?["):
-            yield from sorted(found for found in path.parent.glob(path.name) if found.is_file())
-        elif path.is_file():
-            yield path
+        try:
+            found = _named(Path(name))
+        except OSError as error:  # a folder that may not be searched, a name that is too long
+            found, message = None, f"rules.files: {name} can't be looked up: {error.strerror or error}"
         else:
             message = f"rules.files: there is no file {name}; mend the name or create it"
+        if found is None:
             problems.append(Problem(reader.place(("rules", "files", position)), message))
+        yield from found or ()
+
+
+def _named(path: Path) -> list[Path] | None:
+    """The files that a name or pattern of `rules.files` means; None if a plain name means none."""
+    if _is_pattern(path):
+        return sorted(found for found in path.parent.glob(path.name) if found.is_file())
+    return [path] if path.is_file() else None
+
+
+def _is_pattern(path: Path) -> bool:
+    return any(mark in str(path) for mark in "*?[")
 
 
 def _texts(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Source]:

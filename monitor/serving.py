@@ -30,6 +30,8 @@ from monitor.web import build
 log = structlog.get_logger(__name__)
 
 LEARN_S: Final = 10.0
+FOLDERS_MS: Final = 5000  # a reload may name others
+WATCH_AGAIN_S: Final = 60.0
 SETTLED_MS: Final = 500  # an editor or a ConfigMap swap makes several changes of one
 
 
@@ -72,7 +74,7 @@ async def _run(
     tell, told = trio.open_memory_channel[str](1)
     async with wires(configuration, at=at) as outside, trio.open_nursery() as nursery:
         app = App(configuration, store=store, outside=outside, registry=registry, read=reread)
-        await nursery.start(_obey_signals, stop, tell)
+        await nursery.start(_obey_signals, stop, tell, nursery.cancel_scope)
         nursery.start_soon(_watch_files, app, tell)
         nursery.start_soon(_learn_secrets, app, redactor)
         await app.run(stop, serve=partial(serve_pages, app, registry), reload=told)
@@ -112,6 +114,7 @@ async def serve_pages(
 async def _obey_signals(
     stop: trio.Event,
     tell: trio.MemorySendChannel[str],
+    everything: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -120,8 +123,9 @@ async def _obey_signals(
         async for number in signals:
             if number == signal.SIGHUP:
                 _hint(tell, "SIGHUP")
-            elif stop.is_set():  # asked twice: no waiting for the last deliveries
-                raise KeyboardInterrupt
+            elif stop.is_set():  # asked twice: no waiting for the last deliveries, the outbox keeps them
+                log.warning("monitor.stopped_at_once", signal=signal.Signals(number).name)
+                everything.cancel()
             else:
                 log.info("monitor.stopping", signal=signal.Signals(number).name)
                 stop.set()
@@ -132,11 +136,32 @@ async def _watch_files(app: App, tell: trio.MemorySendChannel[str]) -> None:
 
     Folders are watched, not files: a ConfigMap is exchanged by swapping a symbolic link beside them.
     """
-    folders = {file.parent.resolve() for file in app.configuration.files if file.parent.is_dir()}
-    if not folders:
-        return
-    async for _ in watchfiles.awatch(*folders, recursive=False, step=SETTLED_MS, watch_filter=None):
-        _hint(tell, "file change")
+    while folders := app.configuration.folders:
+        try:
+            await _watch_folders(folders, app, tell)
+        except (OSError, RuntimeError) as error:
+            # No more watches to be had, or a folder is gone: no reason to stop watching CometChat.
+            log.error(
+                "config.watch_failed", error=str(error), instead="SIGHUP reloads", retry_in_s=WATCH_AGAIN_S
+            )
+            await trio.sleep(WATCH_AGAIN_S)
+
+
+async def _watch_folders(folders: frozenset[Path], app: App, tell: trio.MemorySendChannel[str]) -> None:
+    """Hint at changes until the configuration in force names other folders."""
+    log.info("config.watched", folders=sorted(map(str, folders)))
+    async for changes in watchfiles.awatch(
+        *folders,
+        recursive=False,
+        step=SETTLED_MS,
+        watch_filter=None,
+        rust_timeout=FOLDERS_MS,
+        yield_on_timeout=True,
+    ):
+        if changes:
+            _hint(tell, "file change")
+        if app.configuration.folders != folders:
+            return
 
 
 async def _learn_secrets(app: App, redactor: logs.Redactor) -> None:

@@ -54,6 +54,11 @@ def test_a_rule_file_that_is_not_there(desk: Desk) -> None:
     assert first.startswith(f"{desk.config}:6:17: rules.files: there is no file {desk.folder}/nowhere.yaml")
 
 
+def test_a_rule_file_whose_name_no_system_takes(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text() + f"rules: {{files: [{'a' * 300}.yaml]}}\n")
+    assert "can't be looked up: File name too long" in desk.refused("check", code=2)[0]
+
+
 def test_a_rule_file_that_is_not_text(desk: Desk) -> None:
     desk.config.write_text(desk.config.read_text() + "rules: {files: ['*.rules']}\n")
     (desk.folder / "a.rules").write_bytes(b"\xff")

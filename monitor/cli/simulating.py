@@ -19,7 +19,7 @@ from monitor.simulator import SCENARIOS, Fault, Faults, Options, World, build, p
 from monitor.simulator.backlog import populate
 from monitor.simulator.faults import KINDS, from_text
 from monitor.simulator.refusals import Refusal
-from monitor.simulator.scenarios import Action, Scenario
+from monitor.simulator.script import Action, Scenario
 
 DEMO_KEY: Final = "0123456789abcdef0123456789abcdef01234567"
 

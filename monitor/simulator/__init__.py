@@ -4,7 +4,8 @@ from monitor.simulator.app import build
 from monitor.simulator.backlog import populate
 from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.play import play
-from monitor.simulator.scenarios import SCENARIOS, Scenario, scenario
+from monitor.simulator.scenarios import SCENARIOS, scenario
+from monitor.simulator.script import Scenario
 from monitor.simulator.truth import Expect, Made
 from monitor.simulator.world import Note, Options, World
 

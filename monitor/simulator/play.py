@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from monitor.simulator.people import conversation_of
 from monitor.simulator.refusals import Refusal
 from monitor.simulator.rows import envelope
-from monitor.simulator.scenarios import (
+from monitor.simulator.script import (
     Action,
     Calm,
     Change,

@@ -8,112 +8,36 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import count
 from operator import attrgetter
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from monitor.simulator.faults import Fault
 from monitor.simulator.rows import SPOILED
+from monitor.simulator.script import (
+    MIME,
+    Action,
+    Calm,
+    Change,
+    Delete,
+    Edit,
+    Pace,
+    Ring,
+    Say,
+    Scenario,
+    Spoil,
+    Trouble,
+    mention,
+    missed,
+    share,
+    text,
+)
 from monitor.simulator.truth import Expect
 
 RING_TIMEOUT_S: Final = 90.0  # a ring without an end is over for sure after this
 LATE_S: Final = 4.0  # late rows show within this, well inside what a client may call settled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    at: float  #: seconds after the scenario began; negative: history, made at once and dated back
-    label: str = ""
-    expect: tuple[Expect, ...] = ()
-    visible_after: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Say(Action):
-    """A message of any kind, to a user or a group."""
-
-    sender: str | None  #: None: the app itself
-    to: str
-    content: Mapping[str, Any]
-    category: str = "message"
-    type: str = "text"
-    is_group: bool = False
-    tags: tuple[str, ...] = ()
-    reply_to: str | None = None  #: label of the message whose thread this is in
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ring(Action):
-    """A call begins; its label names it for `Change`."""
-
-    caller: str
-    to: str
-    type: str = "audio"
-    is_group: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change(Action):
-    """The call of that label takes a new status; `type` when video follows an audio ring."""
-
-    call: str
-    status: str
-    by: str | None = None
-    type: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit(Action):
-    of: str
-    text: str
-    by: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delete(Action):
-    of: str
-    by: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoil(Action):
-    """A malformed row appears between two users; `way` is one of rows.SPOILED."""
-
-    sender: str
-    to: str
-    way: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble(Action):
-    fault: Fault
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calm(Action):
-    """The faults of a kind end."""
-
-    kind: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    name: str
-    about: str
-    actions: Callable[[], Iterator[Action]]  #: in order of time; may never end
-    users: Mapping[str, str] = field(default_factory=dict)  #: uid to display name
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: guid to members
-
-
-class Pace(NamedTuple):
-    """What a seeded scenario may be told."""
-
-    rate: float  #: stages a second
-    lasts_s: float  #: from then on nothing new begins
-
 
 HEROES: Final = {
     "superhero1": "Iron Man",
@@ -123,83 +47,6 @@ HEROES: Final = {
     "superhero5": "Cyclops",
 }
 HANGOUT: Final = {"supergroup": tuple(HEROES)}
-
-
-# -- words of the scripts ---------------------------------------------------------------------------
-
-
-def missed(callee: str, *, after_s: float = 0.0, must: bool = True, note: str = "") -> tuple[Expect, ...]:
-    return (Expect(rule="missed-call", users=(callee,), after_s=after_s, must=must, note=note),)
-
-
-def mention(*users: str) -> tuple[Expect, ...]:
-    return (Expect(rule="mention", users=users),)
-
-
-def attachment(*users: str, gone: str = "") -> tuple[Expect, ...]:
-    return (Expect(rule="attachment", users=users, must=not gone, note=gone),)
-
-
-def text(
-    at: float,
-    sender: str | None,
-    to: str,
-    words: str,
-    *,
-    is_group: bool = False,
-    expect: tuple[Expect, ...] = (),
-    label: str = "chat",
-    visible_after: float = 0.0,
-    **more: Any,
-) -> Say:
-    return Say(
-        at=at, sender=sender, to=to, content={"text": words}, is_group=is_group,
-        expect=expect, label=label, visible_after=visible_after, **more,
-    )  # fmt: skip
-
-
-_MIME: Final = {
-    "jpeg": ("image", "image/jpeg"), "mp4": ("video", "video/mp4"), "m4a": ("audio", "audio/mp4"),
-    "pdf": ("file", "application/pdf"),
-}  # fmt: skip
-
-
-def share(
-    at: float,
-    sender: str,
-    to: str,
-    name: str,
-    *,
-    caption: str | None = None,
-    is_group: bool = False,
-    label: str = "attachment",
-    visible_after: float = 0.0,
-    size: int = 48_213,
-    gone: str = "",
-) -> Say:
-    """A file, by the ending of its name; in a group only its sender is known to take part."""
-    extension = name.rpartition(".")[2]
-    kind, mime = _MIME[extension]
-    url = (
-        f"https://data-us.cometchat.io/275211/media/1682517838_2050398854_{number_of(name):032x}.{extension}"
-    )
-    one = {"extension": extension, "mimeType": mime, "name": name, "size": size, "url": url}
-    content: dict[str, Any] = {"url": url, "attachments": [one]}
-    if caption is not None:
-        content["text"] = caption
-    return Say(
-        at=at, sender=sender, to=to, content=content, type=kind, is_group=is_group, label=label,
-        visible_after=visible_after,
-        expect=attachment(sender, *(() if is_group else (to,)), gone=gone),
-    )  # fmt: skip
-
-
-def number_of(name: str) -> int:
-    """A repeatable number for a file name (Python's own hash differs from run to run)."""
-    return Random(name).getrandbits(128)
-
-
-# -- scripts ----------------------------------------------------------------------------------------
 
 
 def recorded(_: Random, __: Pace) -> Iterator[Action]:
@@ -466,7 +313,7 @@ def _traffic(
         if choice < 0.10:
             yield tuple(_staged_call(random, at, one, two, f"call-{number}", shows=shows))
         elif choice < 0.18:
-            name = f"file-{number}.{random.choice(list(_MIME))}"
+            name = f"file-{number}.{random.choice(list(MIME))}"
             yield (share(at, one, two, name, visible_after=shows),)
         elif choice < 0.26:
             words = f"<@uid:{two}> have a look, {number}"

@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from monitor.simulator.play import Stage as Play
 from monitor.simulator.rows import SPOILED
-from monitor.simulator.scenarios import Scenario, Spoil
+from monitor.simulator.script import Scenario, Spoil
 from tests.acceptance.stage import Stage, until
 
 

@@ -11,7 +11,8 @@ import trio
 
 from monitor.simulator import SCENARIOS, World, play, populate, scenario
 from monitor.simulator.refusals import Refusal
-from monitor.simulator.scenarios import RING_TIMEOUT_S, Action, Change, Ring, Scenario, text
+from monitor.simulator.scenarios import RING_TIMEOUT_S
+from monitor.simulator.script import Action, Change, Ring, Scenario, text
 from tests.simulator.wire import KEY, START, TurnedClock, client
 
 ENDLESS = ("demo", "quiet", "busy", "crash")

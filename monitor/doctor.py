@@ -15,8 +15,9 @@ from monitor.source.client import (
     UnknownUser,
     Unreachable,
 )
-from monitor.source.diagnosis import FEW, SAMPLE, Fact, Look, conclude, look_at
+from monitor.source.diagnosis import FEW, SAMPLE, Fact, conclude
 from monitor.source.headers import rate_spelling
+from monitor.source.looks import Look, look_at
 from rules.model import MessageId, UserId, Value
 
 MAX_REQUESTS: Final = 20

@@ -7,50 +7,14 @@ looks don't prove is answered "unknown", with what would prove it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from monitor.source.pages import Undecodable, open_envelope, page_size
-from monitor.source.rows import Malformed, number, read_id
+from monitor.source.looks import Look, Seen
 from rules.model import MessageId, Value
 
 UNKNOWN: Final = "unknown"
 SAMPLE: Final = 100  #: rows of the pages that the conclusions rest on
 FEW: Final = 2  #: page size of the small looks
-
-
-class Seen(Value, frozen=True, kw_only=True):
-    """One row, reduced to what the questions need."""
-
-    id: MessageId
-    category: str
-    receiver_type: str
-    incoming: bool  #: to the user in question, by another one
-    mentions: bool
-    attachments: bool
-    delivered: bool
-    read: bool
-
-
-class Look(Value, frozen=True, kw_only=True):
-    """What one request showed."""
-
-    asked: str  #: the request, without the uid
-    error: str | None = None  #: the kind of failure and CometChat's code
-    rows: tuple[Seen, ...] = ()  #: as served
-    size: int | None = None  #: the page size that `meta` echoes
-    meta: tuple[str, ...] = ()  #: the keys of `meta`, with those of its objects
-    rate_headers: str | None = None
-    skew_s: float = 0.0
-
-    @property
-    def ids(self) -> tuple[MessageId, ...]:
-        return tuple(row.id for row in self.rows)
-
-    @property
-    def is_answered(self) -> bool:
-        return self.error is None
 
 
 class Fact(Value, frozen=True, kw_only=True):
@@ -68,56 +32,6 @@ class Fact(Value, frozen=True, kw_only=True):
 
 
 Looks = Mapping[str, Look]
-
-
-def look_at(body: bytes, *, uid: str, asked: str, rate_headers: str | None, skew_s: float) -> Look:
-    """The look that a good answer gives; an answer that is no page is an error of its own.
-
-    Nothing of `uid` is kept: it tells which rows were for the user.
-    """
-    try:
-        rows, meta = open_envelope(body)
-    except Undecodable as problem:
-        return Look(asked=asked, error=f"BadResponse: {problem}", rate_headers=rate_headers, skew_s=skew_s)
-    return Look(
-        asked=asked,
-        rows=tuple(seen for raw in rows if (seen := _seen(raw, uid)) is not None),
-        size=page_size(meta),
-        meta=_keys(meta),
-        rate_headers=rate_headers,
-        skew_s=skew_s,
-    )
-
-
-def _seen(raw: bytes | msgspec.Raw, uid: str) -> Seen | None:
-    try:
-        row = msgspec.json.decode(raw)
-        return Seen(
-            id=read_id(row["id"]),
-            category=str(row.get("category"))[:20],
-            receiver_type=str(row.get("receiverType"))[:20],
-            incoming=row.get("receiver") == uid and row.get("sender") != uid,
-            mentions=bool(_data(row).get("mentions")) or "<@" in str(_data(row).get("text")),
-            attachments=bool(_data(row).get("attachments")),
-            delivered=bool(number(row.get("deliveredAt"))),
-            read=bool(number(row.get("readAt"))),
-        )
-    except (msgspec.MsgspecError, ValueError, RecursionError, Malformed, TypeError, KeyError, AttributeError):
-        return None
-
-
-def _data(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    data = row.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _keys(meta: Any) -> tuple[str, ...]:
-    if not isinstance(meta, dict):
-        return ()
-    return tuple(
-        f"{key}{{{','.join(inner)}}}"[:120] if isinstance(inner, dict) else str(key)[:40]
-        for key, inner in list(meta.items())[:10]
-    )
 
 
 # --- the questions ----------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from monitor.clock import Clock
 from monitor.doctor import MAX_REQUESTS, Report, examine, masked
 from monitor.simulator import Fault, Faults, Options, World, build
 from monitor.source.client import Client
-from monitor.source.diagnosis import QUESTIONS, Look, Seen, conclude, look_at
+from monitor.source.diagnosis import QUESTIONS, conclude
+from monitor.source.looks import Look, Seen, look_at
 from monitor.source.transport import open_http
 from rules.model import MessageId, UserId
 from tests.source.rows import a_body, a_call, a_row

@@ -198,9 +198,8 @@ class App:
                 log.info("rules.closed", rules=list(closed))
             for uid in {uid for timer in tx.timers() for uid in timer.lists} - set(orders.watch):
                 tx.close_user(uid, "no longer watched")
-            known = {uid for uid in orders.watch if uid not in followed and tx.user(uid)}
             rows = tx.add_users([uid for uid in orders.watch if uid not in followed], start_at)
-            new = {row.uid for row in rows if row.uid not in known and settings.watch.start == "now"}
+            new = {row.uid for row in rows if row.is_unread and settings.watch.start == "now"}
             return rows, frozenset(new), tx.timers()
 
         # At a standstill: no page is judged by the old orders after the new ones are in the store, and no

@@ -73,8 +73,8 @@ class Caretaker:
         await self._check_store()
         self._version = await self._run_sync(self._store.version)
         self._intake.mutes = await self._run_sync(self._store.mutes, self._clock.wall())
-        firing = await self._run_sync(self._store.alerts, 1000, Status.FIRING)
-        self._blind = next((alert for alert in firing if alert.rule == notices.BLIND), None)
+        blind = await self._run_sync(self._store.alerts, 1, Status.FIRING, notices.BLIND)
+        self._blind = blind[0] if blind else None
         await self._show()
 
     async def look_after(self) -> None:

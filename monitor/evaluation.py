@@ -51,18 +51,25 @@ def evaluate(
     mutes: Sequence[Mute] = (),
     now: datetime,
     commit: Commit,
+    skew: timedelta = timedelta(0),
     ahead: frozenset[UserId] = frozenset(),
 ) -> Evaluated:
     """Run the rules over `messages` and `ticks`, and commit what they found together with `commit`.
 
-    A tick is spent by it: its timer is cancelled unless the step starts it anew. The lists of the users in
+    A tick is spent by it: its timer is cancelled unless the step starts it anew. `skew` is the API's clock
+    minus ours, by which `now` is told. The lists of the users in
     `ahead` answer none of the timers that start here. Raises what `memory.commit` raises; then nothing was
     changed.
     """
     states = memory.states(wanted(orders.rules, messages, ticks))
     outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
     findings = decide(
-        outcome.alerts, routes=orders.routes, watch=orders.watch, mutes=mutes, now=now, max_age=orders.max_age
+        outcome.alerts,
+        routes=orders.routes,
+        watch=orders.watch,
+        mutes=mutes,
+        now=now,
+        max_age=orders.max_age - skew,  # events carry the API's time, `now` is ours
     )
     outcome = replace(outcome, timers=tuple(_asked_of(timer, ahead) for timer in outcome.timers))
     restarted = {timer.key for timer in outcome.timers}

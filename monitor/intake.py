@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Final, Never
+from typing import Final, Never, TypeGuard
 
 import structlog
 import trio
@@ -278,7 +278,9 @@ class Intake:
         if taken.fresh or rejects:
             await self._commit_page(uid, user, taken, rejects)
         user.drain = taken.drain
-        user.meeting |= {(row.message_id, row.structure) for row in page.rejects}
+        user.meeting |= {
+            (row.message_id, row.structure) for row in page.rejects if not _is_number(row.message_id)
+        }
         if not taken.more:
             user.nameless, user.meeting = user.meeting, frozenset()
         if taken.watermark:
@@ -301,11 +303,10 @@ class Intake:
         self.gate.open()
 
     async def _correct_start(self, uid: UserId, user: Followed, skew: timedelta) -> None:
-        """A start of "now" was read off our clock before CometChat's was known."""
-        if abs(skew) > WATERMARK_MARGIN:
-            start_at = user.drain.start_at + skew
-            await self._writer.submit(lambda tx: tx.set_start(uid, start_at))
-            user.drain = replace(user.drain, start_at=start_at)
+        """A start of "now" was read off our clock before CometChat's was known; corrected once."""
+        start_at = user.drain.start_at + (skew if abs(skew) > WATERMARK_MARGIN else timedelta(0))
+        await self._writer.submit(lambda tx: tx.set_start(uid, start_at))
+        user.drain = replace(user.drain, start_at=start_at)
         user.is_new = False
 
     def _rejects(self, uid: UserId, user: Followed, page: Page) -> tuple[Reject, ...]:
@@ -337,11 +338,20 @@ class Intake:
                 fetched=len(taken.fresh) + len(rejects), evaluated=len(taken.fresh), rejected=len(rejects)
             ),
         )
-        orders, mutes, now = self.orders, self.mutes, self._clock.wall()
+        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
         ahead = self._ahead_of(uid, taken.fresh)
 
         def work(tx: Tx) -> Evaluated:
-            return evaluate(tx, orders, messages=taken.fresh, mutes=mutes, now=now, commit=base, ahead=ahead)
+            return evaluate(
+                tx,
+                orders,
+                messages=taken.fresh,
+                mutes=mutes,
+                now=now,
+                commit=base,
+                skew=skew,
+                ahead=ahead,
+            )
 
         self._concluded(await self._writer.submit(work))
         user.stored = taken.drain.cursor
@@ -365,10 +375,10 @@ class Intake:
         self, uid: UserId, user: Followed, ticks: Sequence[Tick], watermark: datetime
     ) -> None:
         base = Commit(uid=uid, expected=user.stored, cursor=user.stored, watermark=watermark)
-        orders, mutes, now = self.orders, self.mutes, self._clock.wall()
+        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
 
         def work(tx: Tx) -> Evaluated:
-            return evaluate(tx, orders, ticks=ticks, mutes=mutes, now=now, commit=base)
+            return evaluate(tx, orders, ticks=ticks, mutes=mutes, now=now, commit=base, skew=skew)
 
         self._concluded(await self._writer.submit(work))
 
@@ -501,6 +511,10 @@ class Intake:
             self.timers.apply((), keys)
 
 
+def _is_number(id_: str | None) -> TypeGuard[str]:
+    return id_ is not None and id_.isdigit()
+
+
 def _query(asked: Ask) -> MessageQuery:
     if asked.id is None:
         return MessageQuery.newest(asked.size)
@@ -515,9 +529,7 @@ def _read(page: Page) -> Read:
         size=page.size,
         messages=page.messages,
         reject_ids=tuple(
-            MessageId(int(row.message_id))
-            for row in page.rejects
-            if row.message_id and row.message_id.isdigit()
+            MessageId(int(row.message_id)) for row in page.rejects if _is_number(row.message_id)
         ),
         started_at=page.started_at,
     )

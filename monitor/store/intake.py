@@ -58,7 +58,11 @@ MOVE_FROM = (
     )
 )
 
-SET_START = update(users).where(users.c.uid == bindparam("of_uid")).values(start_at=bindparam("start_at"))
+SET_START = (
+    update(users)
+    .where(users.c.uid == bindparam("of_uid"))
+    .values(start_at=bindparam("start_at"), watermark=bindparam("seen"))
+)
 
 SKIPPED = "`cursor set` skipped a part of the list"
 
@@ -102,8 +106,11 @@ class Intake(Findings):
         return rows
 
     def set_start(self, uid: UserId, start_at: datetime) -> None:
-        """Correct the start of a new user, once the API's clock is known."""
-        self._run(SET_START, {"of_uid": uid, "start_at": start_at})
+        """Settle the start of a new user, once the API's clock is known.
+
+        The user has a watermark from then on, so that it is seen to be no longer new, also after a restart.
+        """
+        self._run(SET_START, {"of_uid": uid, "start_at": start_at, "seen": start_at})
 
     def set_cursor(self, uid: UserId, id: MessageId | None) -> None:  # noqa: A002
         """Read on after message `id`; None begins again as for a new user.

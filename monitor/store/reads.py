@@ -104,11 +104,15 @@ class Reads(ABC):
         rows = self._rows(select(CURRENT).where(alerts.c.id == id))
         return rows[0]["alert"] if rows else None
 
-    def alerts(self, limit: int = 100, status: Status | None = None) -> list[Alert]:
+    def alerts(
+        self, limit: int = 100, status: Status | None = None, rule: RuleName | None = None
+    ) -> list[Alert]:
         """Alerts as they stand now, the last found first."""
         wanted = select(CURRENT).order_by(alerts.c.first_seen_at.desc(), alerts.c.id).limit(limit)
         if status is not None:
             wanted = wanted.where(alerts.c.status == status)
+        if rule is not None:
+            wanted = wanted.where(alerts.c.rule == rule)
         return [row["alert"] for row in self._rows(wanted)]
 
     def entry(self, id: EntryId) -> Entry | None:  # noqa: A002

@@ -53,6 +53,11 @@ class UserRow(Value, frozen=True, kw_only=True):
     cursor: Cursor = Cursor()
     watermark: datetime | None = None  #: as of the last commit; the running process knows a later one
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether no answer about this user was ever accounted for."""
+        return self.watermark is None and self.cursor == Cursor()
+
 
 class Reject(Value, frozen=True, kw_only=True):
     """A row that could not be decoded: its redacted structure (keys and types, no values) and the reason."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from monitor import evaluation
 from monitor.delivery import policy
 from monitor.errors import StoreError
+from monitor.notices import BLIND
 from monitor.simulator import Fault, build
-from monitor.store.values import EntryState, Finding
+from monitor.store.values import Commit, EntryState, Finding
 from monitor.web.view import UserState
-from rules.model import Alert, UserId
+from rules.model import Alert, AlertId, RuleName, UserId
 from tests.acceptance.stage import (
     CONFIG,
+    START,
     Stage,
     make_stage,
     people,
@@ -328,3 +332,56 @@ async def test_a_bug_met_on_one_users_page_stops_nobody_else(
         monkeypatch.undo()  # the next version, say
         await until(400)
     assert len(stage.receivers.told("attachment")) == 2
+
+
+async def test_a_start_is_corrected_even_if_the_process_died_before_the_first_answer(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    """CometChat's clock is five minutes behind ours, and it did not answer while the first process lived."""
+    stage.world.faults.add(Fault(kind="clock-skew", seconds=-300))
+    stage.world.faults.add(Fault(kind="server-error", status=503))
+    async with stage.monitor():
+        await until(20)
+    stage.world.faults.clear("server-error")
+    for n in range(3):
+        async with stage.monitor() as app:  # corrected once, not again at each start
+            await until(60 + 30 * n)
+            wrong = [START - row.start_at - timedelta(seconds=300) for row in app.store.users()]
+            assert all(abs(one) < timedelta(seconds=2) for one in wrong), wrong
+    async with stage.monitor():
+        share(stage.world, "early.png")
+        await until(170)
+    assert len(stage.receivers.told("attachment")) == 1
+
+
+async def test_news_are_no_old_news_because_our_clock_is_wrong(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.world.faults.add(Fault(kind="clock-skew", seconds=-7200))
+    async with stage.monitor() as app:
+        await until(5)
+        share(stage.world, "fresh.png")
+        await until(15)
+        assert [entry.late for entry in app.store.entries()] == [False, False]
+
+
+async def test_a_blindness_is_remembered_among_a_thousand_younger_alerts(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor() as app:
+        await until(5)
+        stage.world.faults.add(Fault(kind="server-error", status=503))
+        await until(200)
+        (blind,) = app.store.alerts(rule=BLIND)
+        with app.store.write() as tx:
+            younger = START + timedelta(seconds=300)
+            for n in range(1001):
+                alert = replace(
+                    blind, id=AlertId(f"{n:032}"), rule=RuleName("attachment"), first_seen_at=younger
+                )
+                tx.commit(Commit(findings=(Finding(alert=alert, routes=()),)))
+    async with stage.monitor():
+        await until(300)
+        stage.world.faults.clear()
+        await until(700)
+    assert stage.receivers.told("cometwatch-blind") == [("firing", ()), ("resolved", ())]

@@ -1,3 +1,7 @@
+"""The stage that every timeline begins with."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""When to try again: 27 hours of retries, jitter, and what receivers ask for."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

@@ -1,3 +1,5 @@
+"""Alerts on a terminal: readable, and never forged by what people wrote."""
+
 from __future__ import annotations
 
 import io

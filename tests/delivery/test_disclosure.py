@@ -1,3 +1,5 @@
+"""What leaves the house: text, links and metadata only as the policy says."""
+
 from __future__ import annotations
 
 import msgspec

@@ -1,3 +1,5 @@
+"""Who is told what, and how much at once: routes, mutes, old news and bundles."""
+
 from __future__ import annotations
 
 from datetime import timedelta

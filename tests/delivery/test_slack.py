@@ -1,3 +1,5 @@
+"""Slack's message: what people read, within Slack's limits."""
+
 from __future__ import annotations
 
 import json

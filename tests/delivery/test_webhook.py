@@ -1,3 +1,5 @@
+"""The webhook's body: the published shape, for any notification."""
+
 from __future__ import annotations
 
 import base64

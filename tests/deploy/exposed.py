@@ -63,4 +63,4 @@ def exposition() -> str:
 
 
 if __name__ == "__main__":
-    print(exposition(), end="")  # noqa: T201 - it is a filter
+    print(exposition(), end="")

@@ -1,3 +1,7 @@
+"""Alerting rules and their runbook: each alert is tried, explained and answered."""
+
+from __future__ import annotations
+
 import re
 import runpy
 from typing import Any

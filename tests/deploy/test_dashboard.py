@@ -1,3 +1,7 @@
+"""The dashboard: made from code, asking only for what is exposed."""
+
+from __future__ import annotations
+
 import re
 import runpy
 

@@ -1,3 +1,7 @@
+"""The lock files: pinned with hashes, and true to what the project asks for."""
+
+from __future__ import annotations
+
 import re
 
 import pytest

@@ -1,3 +1,7 @@
+"""Shipped configurations and manifests: accepted as they are, and with no right too many."""
+
+from __future__ import annotations
+
 import re
 import shlex
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""The simulator's calls: the recorded rows, every life of a call, and what may not follow."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Faults on demand: each breaks what its name says, and nothing else."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""The simulator's message lists: order, cursors and every documented filter."""
+
 from __future__ import annotations
 
 from typing import Any

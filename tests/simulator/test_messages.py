@@ -1,3 +1,5 @@
+"""The simulator's messages: made, edited, deleted, and what their rows then say."""
+
 from __future__ import annotations
 
 import json

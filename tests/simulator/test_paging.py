@@ -1,3 +1,5 @@
+"""Paging through the simulator's lists, whatever is in them."""
+
 from __future__ import annotations
 
 from itertools import pairwise

@@ -23,5 +23,5 @@ class Conflict(CometwatchError):  # noqa: N818 - it is an answer, not a fault
     """The cursor or a rule state moved since it was read: read again and redo. Nothing was written."""
 
 
-class NotStored(CometwatchError):  # noqa: N818
+class NotStored(CometwatchError):  # noqa: N818 - an answer as well
     """The store knows no such user, entry, notification or mute: look up the name and ask again."""

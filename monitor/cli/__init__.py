@@ -47,10 +47,10 @@ EVERYWHERE: Final = ("--config", "-c")  # people write it before or after the co
 class LazyGroup(TyperGroup):
     """The root: knows the names of all commands, and imports only the one that is asked for."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the framework's signature
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as above
         if cmd_name in COMMANDS and cmd_name not in self.commands:
             self.commands.update(family(COMMANDS[cmd_name][0]))
         return self.commands.get(cmd_name)
@@ -62,7 +62,7 @@ class LazyGroup(TyperGroup):
             ctx.fail(f'there is no command "{args[0]}" ({hint})')
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as above
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 

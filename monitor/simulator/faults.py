@@ -67,15 +67,13 @@ class Fault:
 def from_object(value: object) -> Fault:
     """A fault from decoded JSON; raises ValueError that says what is wrong."""
     if not isinstance(value, dict):
-        raise ValueError(  # noqa: TRY004  (a wrong request, not a wrong call)
-            'a fault is an object, for example {"kind": "server-error", "count": 3}'
-        )
+        raise ValueError('a fault is an object, for example {"kind": "server-error", "count": 3}')
     unknown = sorted(set(value) - set(_TYPES))
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r} of a fault; known: {', '.join(_TYPES)}")
     for name, given in value.items():
         if not isinstance(given, _TYPES[name]) or isinstance(given, bool):
-            raise ValueError(f"{name} of a fault can't be {given!r}")  # noqa: TRY004
+            raise ValueError(f"{name} of a fault can't be {given!r}")
     if "kind" not in value:
         raise ValueError(f"a fault needs a kind, one of {', '.join(KINDS)}")
     return Fault(**value)

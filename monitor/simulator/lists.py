@@ -107,7 +107,7 @@ def _cursor_meta(query: Query, rows: Sequence[Row], *, has_more: bool, size: int
     return {"pagination": pagination, "cursor": cursor}
 
 
-def _next_meta(query: Query, rows: Sequence[Row], *, has_more: bool, size: int | None) -> Json:  # noqa: ARG001
+def _next_meta(query: Query, rows: Sequence[Row], *, has_more: bool, size: int | None) -> Json:  # noqa: ARG001 - one of several of this form
     """Current and next, as GET /messages and the group list show; `next` is there even if nothing follows."""
     current = {"limit": size, "count": len(rows)}
     if size is None:

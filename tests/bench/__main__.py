@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - its one purpose
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _again(plan: Plan) -> str:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - its one purpose
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

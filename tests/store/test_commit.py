@@ -292,7 +292,7 @@ def test_a_part_that_fails_is_undone_alone(store: Store) -> None:
     with store.write() as tx:
         with tx.part():
             tx.commit(Commit(findings=found("a1").findings, counts=Counts(fetched=1)))
-        with pytest.raises(KeyError), tx.part():  # noqa: PT012 - what came before the failure is the point
+        with pytest.raises(KeyError), tx.part():
             tx.commit(Commit(uid=ANNA, expected=START, cursor=AT_9, findings=found("a2").findings))
             tx.commit(Commit(counts=Counts(fetched=7)))
             raise KeyError("a bug in a work")
@@ -304,7 +304,7 @@ def test_a_part_that_fails_is_undone_alone(store: Store) -> None:
 
 
 def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
-    with pytest.raises(KeyError), store.write() as tx:  # noqa: PT012
+    with pytest.raises(KeyError), store.write() as tx:
         tx.commit(found("a1"))
         assert claimed(tx).alerts == (an_alert("a1"),)
         raise KeyError("a bug")

@@ -258,7 +258,7 @@ def test_damage_that_only_a_read_meets_is_named(kept: Path) -> None:
 def test_damage_met_inside_a_part_spoils_the_whole_transaction(kept: Path) -> None:
     overwrite(kept, *page_of(kept, b"Missed call a150"))
     with open_store(kept, exclusive=False) as store:
-        with pytest.raises(StoreError, match="the file is damaged"), store.write() as tx:  # noqa: PT012
+        with pytest.raises(StoreError, match="the file is damaged"), store.write() as tx:
             tx.add_mute(RING.rule, until=after(hours=1), reason="planned work")
             with suppress(StoreError), tx.part():
                 claim(tx)

@@ -245,7 +245,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if stale == "state":
             step = self.step(names, end=False, receivers=["ops"], version_off=1)
         error = ZeroDivisionError if stale == "bug" else Conflict
-        with self.store.write() as tx, pytest.raises(error), tx.part():  # noqa: PT012
+        with self.store.write() as tx, pytest.raises(error), tx.part():
             tx.commit(step)
             raise ZeroDivisionError
 

@@ -225,7 +225,9 @@ class Caretaker:
         self._show_receivers(view)
         for state in UserState:
             metrics.users.labels(state.value).set(sum(user.state is state for user in view.users))
-        metrics.watermark_lag_seconds.set(max((u.lag_s for u in view.users if u.lag_s), default=0.0))
+        metrics.watermark_lag_seconds.set(
+            max((self._lag(user, view.now) for user in view.users), default=0.0)
+        )
         metrics.budget_waiting.set(view.budget.waiting)
         metrics.timers_pending.set(view.timers_pending)
         paused = view.paused_until
@@ -234,6 +236,13 @@ class Caretaker:
         metrics.source_blind_seconds.set((view.now - failing).total_seconds() if failing else 0)
         if view.last_poll_at:
             metrics.last_poll_success_timestamp_seconds.set(view.last_poll_at.timestamp())
+
+    def _lag(self, user: UserView, now: datetime) -> float:
+        """How far behind a user is; one who was never read, since we try."""
+        if user.lag_s is not None:
+            return user.lag_s
+        sight = self._health.sights.get(user.uid)
+        return (now - sight.since).total_seconds() if sight and sight.since else 0.0
 
     def _show_receivers(self, view: StatusView) -> None:
         configured = {receiver.name for receiver in self._configuration().settings.receivers}

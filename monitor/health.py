@@ -15,6 +15,7 @@ from rules.model import UserId
 class Sight:
     """What the last polls of one user told."""
 
+    since: datetime | None = None  #: when we began to poll
     last_poll_at: datetime | None = None  #: the last answered one
     watermark: datetime | None = None
     last_error: str | None = None  #: of the last poll; None when all went well

@@ -162,6 +162,7 @@ class Intake:
         now = self._clock.monotonic()
         self._turns.add(arrived, now)
         for uid in arrived:
+            self._health.sight(uid).since = self._clock.wall()
             self._expect_timers(uid)
         self._wake()
 

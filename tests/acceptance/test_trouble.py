@@ -114,6 +114,7 @@ async def test_an_unknown_user_stops_nobody_else(stage: Stage, autojump_clock: M
         share(stage.world, "fine.png")
         await until(300)
         assert app.health.sight("nobody").unknown  # type: ignore[arg-type]  # a uid
+        assert app.metrics.watermark_lag_seconds._value.get() > 290
         asked = [one for one in stage.world.requests if "nobody" in one.path]
         assert len(asked) <= 5
     assert len(stage.receivers.told("attachment")) == 1

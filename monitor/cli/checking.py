@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.given import Given, given, print_json
+from monitor.cli.given import AsJson, Given, given, print_json
 from monitor.configuration import complete, routes
 from monitor.delivery.policy import RouteSpec
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
@@ -42,7 +42,7 @@ def check(
     show: Annotated[
         bool, typer.Option("--print", help="Show the settings in force, without secrets.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     found = examine(given(ctx))
     if as_json:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from monitor.settings import Settings
     from monitor.store.store import Store
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,13 @@ def given(ctx: typer.Context) -> Given:
     """What the root command was given."""
     found = ctx.find_root().obj
     return found if isinstance(found, Given) else Given(None, os.environ)
+
+
+def branch(app: typer.Typer, name: str, *, about: str, example: str) -> typer.Typer:
+    """A command that only has commands below it, to be added by the caller."""
+    made = typer.Typer(help=about, epilog=f"Example: {example}", no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(made, name=name)
+    return made
 
 
 def version() -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.given import given, moment, print_json, print_table, say
+from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table, say
 from monitor.clock import system_wall
 from monitor.errors import ConfigError, NotStored
 from monitor.store.store import Store
@@ -18,8 +18,7 @@ from monitor.store.values import Attempt, Entry, EntryId, EntryState, Mute
 from monitor.web.view import AlertView, EntryView
 from rules.model import RuleName
 
-AS_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-LIMIT = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
 IDS = Annotated[
     list[int] | None, typer.Argument(metavar="ID...", help="Entries, as `outbox list` shows them.")
 ]
@@ -56,17 +55,16 @@ Example: cometwatch unmute 3
 
 
 def register(app: typer.Typer) -> None:
-    outbox = typer.Typer(
-        help="List, show, redrive or drop what is to be delivered.",
-        epilog="Example: cometwatch outbox list --state dead",
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    outbox = branch(
+        app,
+        "outbox",
+        about="List, show, redrive or drop what is to be delivered.",
+        example="cometwatch outbox list --state dead",
     )
     outbox.command("list", help=LIST_HELP)(list_entries)
     outbox.command("show", help=SHOW_HELP)(show)
     outbox.command("redrive", help=REDRIVE_HELP)(redrive)
     outbox.command("drop", help=DROP_HELP)(drop)
-    app.add_typer(outbox, name="outbox")
     app.command("mute", help=MUTE_HELP)(mute)
     app.command("mutes", help=MUTES_HELP)(mutes)
     app.command("unmute", help=UNMUTE_HELP)(unmute)
@@ -77,8 +75,8 @@ def list_entries(
     *,
     receiver: Annotated[str | None, typer.Option(help="Only of this receiver.")] = None,
     state: Annotated[EntryState | None, typer.Option(help="Only in this state.")] = None,
-    limit: LIMIT = 50,
-    as_json: AS_JSON = False,
+    limit: Limit = 50,
+    as_json: AsJson = False,
 ) -> None:
     with given(ctx).store() as store:
         entries = store.entries(receiver=receiver, state=state, limit=limit)
@@ -105,7 +103,7 @@ def show(
     ctx: typer.Context,
     entry_id: Annotated[int, typer.Argument(metavar="ID", help="As `outbox list` shows it.")],
     *,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     with given(ctx).store() as store:
         entry = store.entry(EntryId(entry_id))
@@ -156,7 +154,7 @@ def redrive(
     ids: IDS = None,
     *,
     receiver: Annotated[str | None, typer.Option(help="All dead letters of this receiver.")] = None,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     which = _which(ids, receiver, "redrive")
     with given(ctx).store() as store, store.write() as tx:
@@ -170,7 +168,7 @@ def drop(
     *,
     reason: Annotated[str, typer.Option(help="Kept with each entry.")],
     receiver: Annotated[str | None, typer.Option(help="All that waits or is dead of this receiver.")] = None,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     which = _which(ids, receiver, "drop")
     reason = _said(reason)
@@ -211,7 +209,7 @@ def mute(
     rule: Annotated[str, typer.Option(help="The rule's name, for example missed-call.")],
     length: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")],
     reason: Annotated[str, typer.Option(help="Kept with every alert that is not sent.")],
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     until = system_wall() + _length(length)
     with given(ctx).store() as store:
@@ -227,7 +225,7 @@ def mute(
         )
 
 
-def mutes(ctx: typer.Context, *, as_json: AS_JSON = False) -> None:
+def mutes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     with given(ctx).store() as store:
         found = store.mutes(system_wall())
     if as_json:
@@ -244,7 +242,7 @@ def unmute(
     ctx: typer.Context,
     mute_id: Annotated[int, typer.Argument(metavar="ID", help="As `mutes` shows it.")],
     *,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     with given(ctx).store() as store, store.write() as tx:
         tx.end_mute(mute_id)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.given import given, moment, print_json, print_table
+from monitor.cli.given import AsJson, given, moment, print_json, print_table
 from monitor.configuration import read
 from monitor.errors import ConfigError
 from monitor.evaluation import Orders
@@ -36,7 +36,7 @@ def show(
     files: Annotated[list[Path], typer.Argument(help="Recorded answers, each a JSON document.")],
     *,
     rules: Annotated[list[Path] | None, typer.Option(help="Rule files, if there is no --config.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     bodies = [_body(file) for file in files]
     try:

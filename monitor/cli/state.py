@@ -9,15 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.given import given, moment, print_json, print_table
+from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table
 from monitor.errors import ConfigError, NotStored
 from monitor.probe import UnansweredError, get
 from monitor.store.store import Store
 from monitor.store.values import Depth, Reject, UserRow
 from rules.model import MessageId, UserId
 
-AS_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-UID = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
+Uid = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
 BEGINNING = "start"
 
 STATUS_HELP = """Show what the monitor does: users, receivers, how far we have read, the last errors.
@@ -49,24 +48,22 @@ Example: cometwatch rejects show 7
 
 def register(app: typer.Typer) -> None:
     app.command("status", help=STATUS_HELP)(status)
-    cursor = typer.Typer(
-        help="Show or move the place up to which a user's list was read.",
-        epilog="Example: cometwatch cursor show superhero2",
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    cursor = branch(
+        app,
+        "cursor",
+        about="Show or move the place up to which a user's list was read.",
+        example="cometwatch cursor show superhero2",
     )
     cursor.command("show", help=CURSOR_SHOW_HELP)(cursor_show)
     cursor.command("set", help=CURSOR_SET_HELP)(cursor_set)
-    app.add_typer(cursor, name="cursor")
-    rejects = typer.Typer(
-        help="Rows of CometChat that could not be decoded.",
-        epilog="Example: cometwatch rejects list",
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    rejects = branch(
+        app,
+        "rejects",
+        about="Rows of CometChat that could not be decoded.",
+        example="cometwatch rejects list",
     )
     rejects.command("list", help=REJECTS_LIST_HELP)(rejects_list)
     rejects.command("show", help=REJECTS_SHOW_HELP)(rejects_show)
-    app.add_typer(rejects, name="rejects")
 
 
 # --- status -----------------------------------------------------------------------------------------
@@ -76,7 +73,7 @@ def status(
     ctx: typer.Context,
     uid: Annotated[str | None, typer.Argument(metavar="[UID]", help="Only this user.")] = None,
     *,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     found = given(ctx)
     live = running(found.settings().server.listen)
@@ -163,7 +160,7 @@ def _time(text: str | None) -> str:
 # --- cursor -----------------------------------------------------------------------------------------
 
 
-def cursor_show(ctx: typer.Context, uid: UID, *, as_json: AS_JSON = False) -> None:
+def cursor_show(ctx: typer.Context, uid: Uid, *, as_json: AsJson = False) -> None:
     with given(ctx).store() as store:
         row = _row(store, uid.lower())
     if as_json:
@@ -182,10 +179,10 @@ def cursor_show(ctx: typer.Context, uid: UID, *, as_json: AS_JSON = False) -> No
 
 def cursor_set(
     ctx: typer.Context,
-    uid: UID,
+    uid: Uid,
     message_id: Annotated[str, typer.Argument(metavar="ID|start", help="A message id, or `start`.")],
     *,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     target = _message_id(message_id)
     with given(ctx).store() as store:
@@ -223,7 +220,7 @@ def rejects_list(
     ctx: typer.Context,
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     with given(ctx).store() as store:
         found = store.rejects(limit)
@@ -241,7 +238,7 @@ def rejects_show(
     ctx: typer.Context,
     reject_id: Annotated[int, typer.Argument(metavar="ID", help="As `rejects list` shows it.")],
     *,
-    as_json: AS_JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     with given(ctx).store() as store:
         found = store.reject(reject_id)

@@ -19,7 +19,7 @@ from monitor.web.view import AlertView, EntryView
 from rules.model import RuleName
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
-IDS = Annotated[
+Ids = Annotated[
     list[int] | None, typer.Argument(metavar="ID...", help="Entries, as `outbox list` shows them.")
 ]
 SOON = "the running monitor takes this up within 5 seconds"
@@ -151,7 +151,7 @@ def _attempt(attempt: Attempt) -> tuple[str, str, str]:
 
 def redrive(
     ctx: typer.Context,
-    ids: IDS = None,
+    ids: Ids = None,
     *,
     receiver: Annotated[str | None, typer.Option(help="All dead letters of this receiver.")] = None,
     as_json: AsJson = False,
@@ -164,7 +164,7 @@ def redrive(
 
 def drop(
     ctx: typer.Context,
-    ids: IDS = None,
+    ids: Ids = None,
     *,
     reason: Annotated[str, typer.Option(help="Kept with each entry.")],
     receiver: Annotated[str | None, typer.Option(help="All that waits or is dead of this receiver.")] = None,

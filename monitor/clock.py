@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import perf_counter
 
 import trio
 
@@ -15,10 +16,13 @@ def system_wall() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Two readings: `wall()` aware UTC, `monotonic()` seconds on Trio's clock (virtual in tests)."""
+    """Three readings: `wall()` aware UTC, `monotonic()` seconds on Trio's clock (virtual in tests), and
+    `cost()` seconds for measuring our own work, in any thread.
+    """
 
     wall: Callable[[], datetime] = system_wall
     monotonic: Callable[[], float] = trio.current_time
+    cost: Callable[[], float] = perf_counter
 
 
 def virtual(start: datetime) -> Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -40,6 +40,7 @@ class Evaluated:
 
     outcome: Outcome
     committed: Committed
+    seconds: float  #: that the rules took
 
 
 def evaluate(
@@ -52,17 +53,20 @@ def evaluate(
     now: datetime,
     commit: Commit,
     skew: timedelta = timedelta(0),
+    cost: Callable[[], float] = lambda: 0.0,
     ahead: frozenset[UserId] = frozenset(),
 ) -> Evaluated:
     """Run the rules over `messages` and `ticks`, and commit what they found together with `commit`.
 
     A tick is spent by it: its timer is cancelled unless the step starts it anew. `skew` is the API's clock
-    minus ours, by which `now` is told. The lists of the users in
+    minus ours, by which `now` is told; `cost` a clock to time the rules by. The lists of the users in
     `ahead` answer none of the timers that start here. Raises what `memory.commit` raises; then nothing was
     changed.
     """
     states = memory.states(wanted(orders.rules, messages, ticks))
+    began = cost()
     outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
+    seconds = cost() - began
     findings = decide(
         outcome.alerts,
         routes=orders.routes,
@@ -82,7 +86,7 @@ def evaluate(
         cancelled=outcome.cancelled,
         findings=findings,
     )
-    return Evaluated(outcome, memory.commit(whole))
+    return Evaluated(outcome, memory.commit(whole), seconds)
 
 
 def _asked_of(timer: Timer, ahead: frozenset[UserId]) -> Timer:

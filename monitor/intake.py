@@ -351,10 +351,13 @@ class Intake:
                 now=now,
                 commit=base,
                 skew=skew,
+                cost=self._clock.cost,
                 ahead=ahead,
             )
 
-        self._concluded(await self._writer.submit(work))
+        evaluated = await self._writer.submit(work)
+        self._metrics.evaluation_seconds.observe(evaluated.seconds)
+        self._concluded(evaluated)
         user.stored = taken.drain.cursor
 
     def _ahead_of(self, reader: UserId, fresh: Sequence[Message]) -> frozenset[UserId]:

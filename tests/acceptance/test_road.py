@@ -11,13 +11,15 @@ from tests.acceptance.stage import CONFIG, START, Stage, say, share, until
 async def test_an_unanswered_call_reaches_slack_and_a_signed_webhook(
     stage: Stage, autojump_clock: MockClock
 ) -> None:
-    async with stage.monitor():
+    async with stage.monitor() as app:
         await until(5)
         call, _ = stage.world.start_call("superhero1", "superhero2")
         await until(20)
         assert stage.receivers.posts == []
         stage.world.change_call(call.session_id, "unanswered", by="superhero1")
         await until(24)
+        assert app.metrics.evaluation_seconds._sum.get() > 0
+        assert app.metrics.requests_total.labels("user", "ok")._value.get() == len(stage.world.requests)
     (alert,) = stage.receivers.alerts
     assert (alert["rule"], alert["status"], alert["watched_users"]) == (
         "missed-call",

@@ -13,6 +13,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
 KILLS     ?= 25
+CRASH_ARGS ?=
 
 .PHONY: help
 help: ## Show what can be made
@@ -73,8 +74,8 @@ format: $(VENV)/dev ## Put the formatting right
 types: $(VENV)/dev ## Check the types, strictly
 	@$(BIN)/mypy
 
-crash: $(VENV)/dev ## Kill the monitor at every commit point and at random (KILLS=1000)
-	@$(BIN)/python -m tests.crash --kills $(KILLS)
+crash: $(VENV)/dev ## Kill the monitor at every commit point and at random (KILLS=1000 CRASH_ARGS="--seed 7")
+	@$(BIN)/python -m tests.crash --kills $(KILLS) $(CRASH_ARGS)
 
 bench: $(VENV)/dev ## Measure throughput, latency and memory (BENCH_ARGS="drain")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -6,37 +6,52 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from time import time
 
 import trio
 
 from tests.crash import campaign, report
-from tests.crash.campaign import RATE, CampaignError, Plan
+from tests.crash.campaign import RATE, CampaignError, Plan, Result
 from tests.crash.points import POINTS
 
 SHOWN = 20
 
 
 def main() -> int:
-    plan = _asked()
-    folder = Path(mkdtemp(prefix="cometwatch-crash-"))
+    plan, folder = _asked(), Path(mkdtemp(prefix="cometwatch-crash-"))
     say(f"kill campaign: {plan.kills} kills, seed {plan.seed}, in {folder}")
     try:
         result = trio.run(partial(campaign.run, plan, folder, tell=say))
-    except CampaignError as error:
-        say(f"FAILED: {error}; see {folder / 'monitor.log'}\n{_again(plan)}")
-        return 1
+    except* CampaignError as group:
+        say(f"FAILED: {'; '.join(_reasons(group))}. Store and logs are in {folder}.\n{_again(plan)}")
+    else:
+        return _judged(result, folder)
+    return 1
+
+
+def _judged(result: Result, folder: Path) -> int:
     say(report.told(result))
     if not result.violations:
         say("passed: 0 lost, 0 invented, 0 found twice, repeats only with the same id and the same contents")
+        rmtree(folder)
         return 0
     campaign.keep(result, folder)
     say(f"\nFAILED: {len(result.violations)} violations, the first of them:")
     for violation in result.violations[:SHOWN]:
         say(f"  {violation}")
-    say(f"Store, logs, posts.json and expected.json are in {folder}.\n{_again(plan)}")
+    say(f"Store, logs, posts.json and expected.json are in {folder}.\n{_again(result.plan)}")
     return 1
+
+
+def _reasons(group: BaseExceptionGroup[CampaignError]) -> list[str]:
+    """What went wrong; Trio wraps it once for every nursery that it passed."""
+    return [
+        reason
+        for one in group.exceptions
+        for reason in (_reasons(one) if isinstance(one, BaseExceptionGroup) else [str(one)])
+    ]
 
 
 def _asked() -> Plan:

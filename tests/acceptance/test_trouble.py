@@ -129,10 +129,10 @@ async def test_a_receiver_that_is_down_delays_no_other_and_gets_everything_later
         share(stage.world, "one.png")
         await until(10)
         assert len(stage.receivers.alerts) == 1
-        await until(600)
+        await until(200)
         assert [entry.receiver for entry in app.store.entries(state=EntryState.PENDING)] == ["oncall"]
         stage.receivers.status.clear()
-        await until(3000)
+        await until(400)
     assert len(stage.receivers.slack) == 1
 
 

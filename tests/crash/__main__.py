@@ -37,7 +37,6 @@ def _judged(result: Result, folder: Path) -> int:
         say("passed: 0 lost, 0 invented, 0 found twice, repeats only with the same id and the same contents")
         rmtree(folder)
         return 0
-    campaign.keep(result, folder)
     say(f"\nFAILED: {len(result.violations)} violations, the first of them:")
     for violation in result.violations[:SHOWN]:
         say(f"  {violation}")

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -105,7 +105,9 @@ async def run(plan: Plan, folder: Path, *, tell: Callable[[str], None]) -> Resul
                     tell(f"{number} of {plan.kills} kills, {len(inbox.posts)} posts")
             inbox.calm.set()
             truth = await monitor.finish(traffic, tell=tell)
-    posts, stored = tuple(inbox.posts), read_store(monitor.store)
+    posts = tuple(inbox.posts)
+    keep(truth, posts, folder)
+    stored = read_store(monitor.store)
     return Result(
         plan=plan,
         lives=tuple(lives),
@@ -360,15 +362,15 @@ def read_store(file: Path) -> Stored:
     )
 
 
-def keep(result: Result, folder: Path) -> None:
+def keep(truth: Truth, posts: Sequence[Post], folder: Path) -> None:
     """Write down what the receiver got and what was expected, beside the store and the logs."""
-    posts = [
+    got = [
         {"at": p.at, "receiver": p.receiver, "id": p.id, "fate": p.fate, "body": p.body.decode()}
-        for p in result.posts
+        for p in posts
     ]
-    (folder / "posts.json").write_text(json.dumps(posts), encoding="utf-8")
+    (folder / "posts.json").write_text(json.dumps(got), encoding="utf-8")
     expected = [
         {"rule": e.fact.rule, "key": e.fact.key, "users": sorted(e.users), "must": e.must, "at": e.known_at}
-        for e in result.truth.expected.values()
+        for e in truth.expected.values()
     ]
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")

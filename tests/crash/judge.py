@@ -138,7 +138,7 @@ def read_posts(posts: Iterable[Post]) -> list[Told]:
     return [
         _told(post, alert)
         for post in posts
-        if post.receiver == "hook"
+        if post.receiver == "hook" and post.is_signed
         for alert in json.loads(post.body)["data"]["alerts"]
     ]
 
@@ -242,7 +242,9 @@ def _other_ids(posts: Iterable[Post]) -> Iterator[Violation]:
 
 
 def _contents(post: Post) -> list[tuple[str, str]]:
-    """The alerts in a POST with their status. A Slack summary names none."""
+    """The alerts in a POST with their status. A Slack summary names none, a forged POST nothing at all."""
+    if not post.is_signed:
+        return []
     if post.receiver == "hook":
         return [(alert["id"], alert["status"]) for alert in json.loads(post.body)["data"]["alerts"]]
     status = "resolved" if _SLACK_OVER.search(post.body) else "firing"

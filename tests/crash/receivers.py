@@ -124,7 +124,11 @@ class _Receive(BaseHTTPRequestHandler):
     box: Inbox
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True  # the sender was killed in the middle of it: no receiver took that
+            return
         receiver = self.path.strip("/")
         is_signed, id_ = self._who(receiver, body)
         mood = self.box.mood(id_) if is_signed else Mood.ERROR

@@ -163,7 +163,8 @@ def test_a_resolution_comes_after_its_firing_and_only_where_it_belongs() -> None
 
 
 def test_an_unsigned_post_is_wrong() -> None:
-    assert Wrong.UNSIGNED in wrongs([replace(POSTS[0], is_signed=False), *POSTS[1:]])
+    forged = replace(POSTS[0], is_signed=False, body=b"no JSON at all")
+    assert wrongs([forged, *POSTS]) == {Wrong.UNSIGNED, Wrong.ALTERED}
 
 
 @pytest.mark.parametrize("state", ["pending", "dead", "suppressed"])

@@ -115,7 +115,7 @@ class Demo:
         )
         configuration = read(config, {})
         redactor = logs.Redactor(known_secrets(configuration.settings))
-        logs.configure(format="auto", level="warning", redactor=redactor)
+        logs.configure(format="auto", level="error", redactor=redactor)
         return configuration
 
     def _introduce(self, url: str, source: str) -> None:

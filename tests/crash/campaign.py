@@ -365,7 +365,13 @@ def read_store(file: Path) -> Stored:
 def keep(truth: Truth, posts: Sequence[Post], folder: Path) -> None:
     """Write down what the receiver got and what was expected, beside the store and the logs."""
     got = [
-        {"at": p.at, "receiver": p.receiver, "id": p.id, "fate": p.fate, "body": p.body.decode()}
+        {
+            "at": p.at,
+            "receiver": p.receiver,
+            "id": p.id,
+            "fate": p.fate,
+            "body": p.body.decode("utf-8", "replace"),
+        }
         for p in posts
     ]
     (folder / "posts.json").write_text(json.dumps(got), encoding="utf-8")

@@ -9,6 +9,8 @@ from random import Random
 from typing import Final
 
 import trio
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.clock import system_wall
@@ -55,8 +57,6 @@ class Stopwatch:
     async def receiver(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accepts everything; this is called when the head of the POST has come in."""
         arrived_at = trio.current_time()
-        if scope["type"] != "http":
-            return
         if self._sent_at is not None:
             self.taken.append(arrived_at - self._sent_at)
             self._sent_at, self._marker = None, b""
@@ -88,7 +88,7 @@ async def _sample(folder: Path) -> list[float]:
     async with trio.open_nursery() as nursery:
         here = partial(nursery.start, partial(serve, date_header=False))
         source = await here(watch.source(build(world)), listening("127.0.0.1:0"))
-        receiver = await here(watch.receiver, listening("127.0.0.1:0"))
+        receiver = await here(Starlette(routes=[Mount("/", watch.receiver)]), listening("127.0.0.1:0"))
         told = Watch(source=source, users=["bob"], receiver=receiver, budget=6000, interval="100ms")
         async with monitoring(told, folder) as monitor:
             await answered(f"{monitor.pages}/healthz")

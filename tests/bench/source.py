@@ -16,6 +16,8 @@ from typing import Final
 from urllib.parse import parse_qs
 
 import trio
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from monitor.server import listening, serve
@@ -72,7 +74,8 @@ class Source:
 async def main(people: int, backlog: int, port: int) -> None:
     source = Source(people, backlog)
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, source, listening(f"127.0.0.1:{port}"), date_header=False))
+        app = Starlette(routes=[Mount("/", source)])
+        await nursery.start(partial(serve, app, listening(f"127.0.0.1:{port}"), date_header=False))
 
 
 if __name__ == "__main__":

@@ -441,7 +441,9 @@ class Intake:
         soon = self._pause(uid, error)
         failures = self._health.failed(uid, error=str(error), now=self._clock.wall())
         retry_in = soon or backoff(failures, random=self._random)
-        log.warning("poll.failed", user=uid, retry_in_s=round(retry_in, 1), reason=str(error))
+        # Who is next in line behind a closed gate waits for it, like everybody.
+        told = max(retry_in, self.gate.wait(self._clock.monotonic())) if soon else retry_in
+        log.warning("poll.failed", user=uid, retry_in_s=round(told, 1), reason=str(error))
         self._retry(uid, retry_in)
 
     async def _leave_unknown(self, uid: UserId, error: UnknownUser, *, is_probe: bool) -> None:

@@ -19,6 +19,9 @@ MessageId = NewType("MessageId", int)
 RuleName = NewType("RuleName", str)
 AlertId = NewType("AlertId", str)
 
+ListId = UserId
+"""What one poll reads: a user's list by its uid, the app's (`@app`) or a group's (`@group:GUID`). No uid has an @."""
+
 Labels = Mapping[str, str]
 WatchSet = Mapping[UserId, Labels]
 """The watched users (lower-case uids) and the labels that their alerts inherit."""

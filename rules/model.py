@@ -20,7 +20,7 @@ RuleName = NewType("RuleName", str)
 AlertId = NewType("AlertId", str)
 
 ListId = UserId
-"""What one poll reads: a user's list by its uid, the app's (`@app`) or a group's (`@group:GUID`). No uid has an @."""
+"""What one poll reads: a user's list (by uid), the app's (`@app`) or a group's (`@group:GUID`)."""
 
 Labels = Mapping[str, str]
 WatchSet = Mapping[UserId, Labels]

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BindParameter, bindparam, case, delete, func, insert, select, union, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    union,
+    update,
+)
 
 from monitor.errors import Conflict, NotStored
 from rules.model import MessageId, RuleName, State, StateChange, StateKey, Timer, UserId
@@ -41,22 +53,20 @@ CHANGE_LISTS = (
 USER = select(users).where(users.c.uid == bindparam("of_uid"))
 USERS = select(users).where(users.c.uid.in_(bindparam("uids", expanding=True)))
 ADD_USER = insert(users)
-MOVE_USER = (
-    update(users)
-    .where(users.c.uid == bindparam("of_uid"))
-    .values(cursor=bindparam("cursor"), watermark=bindparam("watermark"))
-)
-MOVE_FROM = (
-    update(users)
-    .where(users.c.uid == bindparam("of_uid"), users.c.cursor == bindparam("expected"))
-    .values(
-        cursor=bindparam("to_cursor", type_=users.c.cursor.type),
-        watermark=case(
-            (users.c.watermark > bindparam("seen"), users.c.watermark),
-            else_=func.coalesce(bindparam("seen"), users.c.watermark),
-        ),
-    )
-)
+PLACED: Final[Mapping[str, ColumnElement[Any]]] = {
+    "cursor": func.coalesce(bindparam("to_cursor", type_=users.c.cursor.type), users.c.cursor),
+    "watermark": case(
+        (users.c.watermark > bindparam("seen"), users.c.watermark),
+        else_=func.coalesce(bindparam("seen"), users.c.watermark),
+    ),
+    **{
+        name: func.coalesce(bindparam(f"to_{name}", type_=users.c[name].type), users.c[name])
+        for name in ("activity", "recent", "looked_at")
+    },
+}
+MOVE_USER = update(users).where(users.c.uid == bindparam("of_uid")).values(PLACED)
+MOVE_FROM = MOVE_USER.where(users.c.cursor == bindparam("expected"))
+SET_CURSOR = update(users).where(users.c.uid == bindparam("of_uid")).values(cursor=bindparam("to_cursor"))
 
 SET_START = (
     update(users)
@@ -123,7 +133,7 @@ class Intake(Findings):
             raise NotStored(f"user {uid} was never watched: `cometwatch status` lists the users")
         if id is not None and (row.cursor.id is None or id > row.cursor.id):
             self.close_user(uid, SKIPPED)
-        self._run(MOVE_USER, {"of_uid": uid, "cursor": Cursor(id=id), "watermark": row.watermark})
+        self._run(SET_CURSOR, {"of_uid": uid, "to_cursor": Cursor(id=id)})
         self._announce()
 
     def commit(self, commit: Commit) -> Committed:
@@ -203,34 +213,28 @@ class Intake(Findings):
                 )
 
     def _move_user(self, commit: Commit) -> None:
-        if commit.uid is None or self._moved_from(commit):
+        if commit.uid is None:
+            return
+        place = {
+            "of_uid": commit.uid,
+            "to_cursor": commit.cursor,
+            "seen": commit.watermark,
+            "to_activity": commit.activity,
+            "to_recent": commit.recent,
+            "to_looked_at": commit.looked_at,
+        }
+        # The common road is one statement. It misses a cursor whose bytes an older version wrote otherwise.
+        if (
+            commit.expected is not None
+            and self._run(MOVE_FROM, {**place, "expected": commit.expected}).rowcount
+        ):
             return
         row = self.user(commit.uid)
         if row is None:
             raise Conflict(f"user {commit.uid} is not stored")
         if commit.expected is not None and row.cursor != commit.expected:
             raise Conflict(f"the cursor of user {commit.uid} moved since the page was asked for")
-        cursor = row.cursor if commit.cursor is None else commit.cursor
-        watermark = _later(row.watermark, commit.watermark)
-        if (cursor, watermark) != (row.cursor, row.watermark):
-            self._run(MOVE_USER, {"of_uid": commit.uid, "cursor": cursor, "watermark": watermark})
-
-    def _moved_from(self, commit: Commit) -> bool:
-        """Move in one statement, the common road; False if the stored bytes are not the expected cursor's."""
-        if commit.expected is None:
-            return False
-        return (
-            self._run(
-                MOVE_FROM,
-                {
-                    "of_uid": commit.uid,
-                    "expected": commit.expected,
-                    "to_cursor": commit.expected if commit.cursor is None else commit.cursor,
-                    "seen": commit.watermark,
-                },
-            ).rowcount
-            == 1
-        )
+        self._run(MOVE_USER, place)
 
     def _write_states(self, changes: Sequence[StateChange]) -> None:
         new = [c for c in changes if c.value is not None and not c.expected]
@@ -285,10 +289,3 @@ def _reject_row(reject: Reject) -> Row:
         "structure": reject.structure,
         "at": reject.at,
     }
-
-
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    """The later of two watermarks: it never moves back."""
-    if one is None or other is None:
-        return one or other
-    return max(one, other)

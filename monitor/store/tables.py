@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from rules.model import Alert, UserId
+from rules.model import Alert, MessageId, UserId
 
 from .values import Cursor
 
@@ -121,6 +121,12 @@ users = Table(
     # One column, not three: it is only ever read, compared and replaced whole, and an id of any length fits.
     Column("cursor", Packed(Cursor), nullable=False),
     Column("watermark", Instant),
+    Column("activity", Packed(tuple[float, ...])),
+    Column("looked_at", Instant),
+    Column("cohort", Text),
+    Column("found_at", Instant),
+    Column("left_at", Instant, index=True),
+    Column("recent", Packed(tuple[MessageId, ...])),  # last: who reads the others never touches its pages
 )
 
 states = Table(

@@ -52,6 +52,12 @@ class UserRow(Value, frozen=True, kw_only=True):
     start_at: datetime  #: rows sent before it are not evaluated; set once, when first configured
     cursor: Cursor = Cursor()
     watermark: datetime | None = None  #: as of the last commit; the running process knows a later one
+    activity: tuple[float, ...] | None = None  #: what the list's past says of its present; not for us to read
+    looked_at: datetime | None = None  #: when the list was last read a second time
+    cohort: str | None = None  #: which discovery found the user; None: named in the settings
+    found_at: datetime | None = None  #: when that discovery last did
+    left_at: datetime | None = None  #: since when nobody watches this user
+    recent: tuple[MessageId, ...] | None = None  #: ids read of late, ascending; None too where many are read
 
     @property
     def is_unread(self) -> bool:
@@ -109,6 +115,7 @@ class Commit(Value, frozen=True, kw_only=True):
     """All that one poll (or one tick) changed. It is applied whole or not at all.
 
     `uid` and `expected` guard the cursor: with another stored cursor the commit is refused (`Conflict`).
+    What is None of `cursor`, `watermark`, `activity`, `recent` and `looked_at` stays as stored.
     Findings whose (alert id, status) was stored before, or whose id has a tombstone, are ignored; a
     RESOLVED finding is kept only if its alert is stored as firing.
     """
@@ -117,6 +124,9 @@ class Commit(Value, frozen=True, kw_only=True):
     expected: Cursor | None = None
     cursor: Cursor | None = None
     watermark: datetime | None = None
+    activity: tuple[float, ...] | None = None
+    recent: tuple[MessageId, ...] | None = None
+    looked_at: datetime | None = None
     states: tuple[StateChange, ...] = ()
     timers: tuple[Timer, ...] = ()
     cancelled: tuple[StateKey, ...] = ()

@@ -25,6 +25,7 @@ from monitor.source.failures import (
     RateLimited,
     ServerError,
     SourceError,
+    UnknownGroup,
     UnknownUser,
     Unreachable,
     failure,
@@ -32,8 +33,9 @@ from monitor.source.failures import (
     told,
 )
 from monitor.source.headers import ApiTime, http_date, rate_info, retry_after
-from monitor.source.pages import Count, Page, Undecodable, decode, decode_counts, decode_user, decode_users
-from monitor.source.query import Affix, MessageQuery
+from monitor.source.pages import Count, Page, Undecodable, decode, decode_counts
+from monitor.source.people import People, decode_group, decode_people, decode_user
+from monitor.source.query import Affix, MessageQuery, UserQuery
 from rules.model import Party, UserId
 
 __all__ = [
@@ -46,26 +48,32 @@ __all__ = [
     "Endpoint",
     "MessageQuery",
     "NoAccess",
+    "People",
     "RateLimited",
     "Reply",
     "ServerError",
     "SourceError",
+    "UnknownGroup",
     "UnknownUser",
     "Unreachable",
+    "UserQuery",
     "base_url",
 ]
 
 MIB: Final = 1024 * 1024
 REGIONS: Final = ("us", "eu", "in")
+EXAMPLES: Final = {"uid": "superhero1", "guid": "hiking-group"}
 
 Params = Sequence[tuple[str, str]]
 
 
 class Endpoint(StrEnum):
-    """Where a user's messages are read."""
+    """Where a list of messages is read."""
 
     USER = "user"  #: GET /users/{uid}/messages
     USER_ALL = "user-all"  #: GET /messages on behalf of the user: groups too
+    APP = "app"  #: GET /messages: the whole app
+    GROUP = "group"  #: GET /groups/{guid}/messages
 
 
 def base_url(app_id: str, region: str) -> str:
@@ -119,21 +127,25 @@ class Client:
 
     async def messages(
         self,
-        uid: UserId,
+        name: str,
         query: MessageQuery,
         *,
         endpoint: Endpoint = Endpoint.USER,
         on_behalf_of: str | None = None,
     ) -> Page:
-        """One page of the user's messages, read at `endpoint`. `query.count` belongs to `counts`."""
+        """One page of the messages of `name`, read at `endpoint`. `query.count` belongs to `counts`.
+
+        `name` is a uid, a guid for a group's list, and not sent for the app's.
+        """
         if query.count:
             raise ValueError("count=1 answers numbers instead of messages: call counts()")
-        path, actor = _place(uid, endpoint, on_behalf_of)
-        reply = await self.ask(path, query.params(), on_behalf_of=actor, request=f"messages of {uid}")
+        path, actor = _place(name, endpoint, on_behalf_of)
+        request = f"messages of {_called(name, endpoint)}"
+        reply = await self.ask(path, query.params(), on_behalf_of=actor, request=request)
         try:
             decoded = decode(reply.body)
         except Undecodable as problem:
-            raise _nonsense(f"messages of {uid}", problem) from None
+            raise _nonsense(request, problem) from None
         return Page(
             **msgspec.structs.asdict(decoded),
             started_at=reply.started_at,
@@ -144,20 +156,21 @@ class Client:
 
     async def counts(
         self,
-        uid: UserId,
+        name: str,
         query: MessageQuery,
         *,
         endpoint: Endpoint = Endpoint.USER,
         on_behalf_of: str | None = None,
     ) -> tuple[Count, ...]:
         """How many messages each user and group accounts for: the answer to `count=1`."""
-        path, actor = _place(uid, endpoint, on_behalf_of)
+        path, actor = _place(name, endpoint, on_behalf_of)
         params = msgspec.structs.replace(query, count=True).params()
-        reply = await self.ask(path, params, on_behalf_of=actor, request=f"message counts of {uid}")
+        request = f"message counts of {_called(name, endpoint)}"
+        reply = await self.ask(path, params, on_behalf_of=actor, request=request)
         try:
             return decode_counts(reply.body)
         except Undecodable as problem:
-            raise _nonsense(f"message counts of {uid}", problem) from None
+            raise _nonsense(request, problem) from None
 
     async def user(self, uid: UserId) -> Party:
         """The user as CometChat knows them."""
@@ -167,12 +180,23 @@ class Client:
         except Undecodable as problem:
             raise _nonsense(f"user {uid}", problem) from None
 
-    async def users(self, *, per_page: int = 100, page: int = 1) -> tuple[Party, ...]:
-        """One page of the app's users."""
-        params = [("perPage", str(per_page)), ("page", str(page))]
-        reply = await self.ask("/users", params, request="users")
+    async def group(self, guid: str) -> Party:
+        """The group as CometChat knows it."""
+        reply = await self.ask(f"/groups/{_segment(guid, 'guid')}", request=f"group {guid}")
         try:
-            return decode_users(reply.body)
+            return decode_group(reply.body)
+        except Undecodable as problem:
+            raise _nonsense(f"group {guid}", problem) from None
+
+    async def users(self, query: UserQuery = UserQuery()) -> People:
+        """One page of the app's users; `People.more` tells whether to ask for the next one.
+
+        Deactivated users are left out unless the query asks for them, whatever the server does.
+        """
+        reply = await self.ask("/users", query.params(), request="users")
+        deactivated = bool(query.with_deactivated or query.only_deactivated)
+        try:
+            return decode_people(reply.body, deactivated=deactivated)
         except Undecodable as problem:
             raise _nonsense("users", problem) from None
 
@@ -279,20 +303,30 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
-def _place(uid: str, endpoint: Endpoint, on_behalf_of: str | None) -> tuple[str, str | None]:
+def _place(name: str, endpoint: Endpoint, on_behalf_of: str | None) -> tuple[str, str | None]:
     """Path and acting user."""
     if endpoint is Endpoint.USER:
-        return f"/users/{_segment(uid)}/messages", on_behalf_of
+        return f"/users/{_segment(name)}/messages", on_behalf_of
+    if endpoint is Endpoint.GROUP:
+        return f"/groups/{_segment(name, 'guid')}/messages", on_behalf_of
     if on_behalf_of is not None:
-        raise ValueError("user-all reads on behalf of the user itself: leave on_behalf_of out")
-    return "/messages", uid
+        raise ValueError(
+            "user-all reads on behalf of the user itself, app for nobody: leave on_behalf_of out"
+        )
+    return "/messages", name if endpoint is Endpoint.USER_ALL else None
 
 
-def _segment(uid: str) -> str:
-    """The uid as one segment of a path, which it can't leave."""
-    if uid in {"", ".", ".."}:
-        raise BadRequest(f"{uid!r} is no uid; for example superhero1")
-    return quote(uid, safe="")
+def _called(name: str, endpoint: Endpoint) -> str:
+    if endpoint is Endpoint.APP:
+        return "the app"
+    return f"group {name}" if endpoint is Endpoint.GROUP else name
+
+
+def _segment(name: str, kind: str = "uid") -> str:
+    """The name as one segment of a path, which it can't leave."""
+    if name in {"", ".", ".."}:
+        raise BadRequest(f"{name!r} is no {kind}; for example {EXAMPLES[kind]}")
+    return quote(name, safe="")
 
 
 def _header(value: str, name: str) -> str:

@@ -52,6 +52,10 @@ class UnknownUser(SourceError):
     """CometChat has no such user, or it is deactivated."""
 
 
+class UnknownGroup(UnknownUser):
+    """CometChat has no such group: its list is as unreadable as an unknown user's."""
+
+
 class BadRequest(SourceError):
     """Asked like this, it will never work; `details` says what was wrong with which parameter."""
 
@@ -84,6 +88,7 @@ BY_CODE: Final[Mapping[str, type[SourceError]]] = {
     "ERR_PLAN_QUOTA_RESTRICTION": NoAccess,
     "ERR_SUBSCRIPTION_EXPIRED": NoAccess,
     "ERR_UID_NOT_FOUND": UnknownUser,
+    "ERR_GUID_NOT_FOUND": UnknownGroup,
     "ERR_TOO_MANY_REQUESTS": RateLimited,
     "ERR_MISSION_FAILED": ServerError,
     "ERR_OPERATION_FAILED": ServerError,
@@ -102,6 +107,7 @@ ADVICE: Final[Mapping[type[SourceError], str]] = {
     BadKey: "check that the API key belongs to this app and region (dashboard: API & Auth Keys)",
     NoAccess: "use a key with scope fullAccess (dashboard: API & Auth Keys) and check the app's plan",
     UnknownUser: "check the uid; a deactivated user looks the same",
+    UnknownGroup: "check the guid; a deleted group looks the same",
     BadRequest: "it will not work as it is",
     RateLimited: "lower api.requests_per_minute, or ask CometChat for a larger quota",
     ServerError: "nothing to mend here; it will be tried again",
@@ -158,6 +164,7 @@ _PHRASES: Final[Mapping[type[SourceError], str]] = {
     BadKey: "CometChat does not know the API key or the app",
     NoAccess: "the API key may not do this",
     UnknownUser: "CometChat knows no such user",
+    UnknownGroup: "CometChat knows no such group",
     BadRequest: "CometChat refuses the request",
     RateLimited: "too many requests",
     ServerError: "CometChat failed",

@@ -1,4 +1,4 @@
-"""The parameters of `GET /users/{uid}/messages`, every documented one, and how each is written. Pure."""
+"""The parameters of message lists and user lists, every documented one, and how each is written. Pure."""
 
 from __future__ import annotations
 
@@ -72,12 +72,45 @@ class MessageQuery(Value, frozen=True, kw_only=True):
 
     def params(self) -> list[tuple[str, str]]:
         """Names and values as they stand in the query string, in the order of the documents."""
-        return [
-            (name, _written(value))
-            for field in self.__struct_fields__
-            if (value := getattr(self, field)) is not None
-            for name in _names(field)
-        ]
+        return _params(self)
+
+
+class UserQuery(Value, frozen=True, kw_only=True):
+    """Which of the app's users to list; a parameter that is None is not sent. ValueError for no such page.
+
+    `count` is left out: it answers a number instead of users.
+    """
+
+    search_key: str | None = None  #: what uid or name begins with
+    search_in: tuple[str, ...] | None = None  #: uid, name
+    status: str | None = None  #: available, offline
+    per_page: int = 100
+    page: int = 1
+    role: str | None = None
+    roles: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    with_tags: bool | None = None
+    with_deactivated: bool | None = None
+    only_deactivated: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.per_page <= MAX_PAGE:
+            raise ValueError(f"perPage is {self.per_page}, but CometChat takes 1 to {MAX_PAGE}")
+        if self.page < 1:
+            raise ValueError(f"page is {self.page}, but the first one is 1")
+
+    def params(self) -> list[tuple[str, str]]:
+        """Names and values as they stand in the query string."""
+        return _params(self)
+
+
+def _params(query: Value) -> list[tuple[str, str]]:
+    return [
+        (name, _written(value))
+        for field in query.__struct_fields__
+        if (value := getattr(query, field)) is not None
+        for name in _names(field)
+    ]
 
 
 # The documents spell one parameter in two ways, older and newer copies; a server heeds the one it knows.

@@ -27,6 +27,7 @@ from monitor.source.client import (
     RateLimited,
     ServerError,
     SourceError,
+    UnknownGroup,
     UnknownUser,
     Unreachable,
 )
@@ -60,6 +61,7 @@ FAILURES: list[tuple[int, str | None, type[SourceError]]] = [
     (402, "ERR_SUBSCRIPTION_EXPIRED", NoAccess),
     (400, "ERR_PLAN_RESTRICTION", NoAccess),
     (404, "ERR_UID_NOT_FOUND", UnknownUser),
+    (404, "ERR_GUID_NOT_FOUND", UnknownGroup),
     (400, "ERR_BAD_REQUEST", BadRequest),
     (409, "ERR_SOMETHING_NEW", BadRequest),
     (404, "ERR_API_NOT_FOUND", BadRequest),
@@ -142,7 +144,9 @@ async def test_nonsense_is_a_bad_response_that_does_not_repeat_it(body: bytes) -
 
 async def test_nonsense_is_told_by_every_question() -> None:
     async with talking_to(Server(Answer(b"<html>"))) as client:
-        for question in (client.user(UID), client.users(), client.counts(UID, MessageQuery())):
+        for question in (
+            client.user(UID), client.group("hiking"), client.users(), client.counts(UID, MessageQuery()),
+        ):  # fmt: skip
             with pytest.raises(BadResponse, match=r"api\.base_url"):
                 await question
 

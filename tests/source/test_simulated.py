@@ -25,6 +25,7 @@ from monitor.source.client import (
     SourceError,
     UnknownUser,
     Unreachable,
+    UserQuery,
 )
 from monitor.source.pages import Page
 from monitor.source.transport import open_http
@@ -73,7 +74,10 @@ async def test_a_list_is_walked_from_end_to_end_without_gap_or_repeat() -> None:
 
 async def test_users_are_listed_and_shown() -> None:
     async with simulated() as client:
-        assert [user.id for user in await client.users(per_page=1, page=2)] == ["user2"]
+        second = await client.users(UserQuery(per_page=1, page=2))
+        assert [user.id for user in second.parties] == ["user2"]
+        assert (second.total_pages, second.more(1)) == (2, True)
+        assert not (await client.users(UserQuery(per_page=1, page=3))).more(1)
         assert (await client.user(UID)).label == "User 1 (user1)"
         with pytest.raises(UnknownUser):
             await client.user(UserId("nobody"))

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from monitor.errors import ConfigError
-from monitor.source.client import Affix, BadKey, BadRequest, Client, Endpoint, MessageQuery, base_url
+from monitor.source.client import (
+    Affix,
+    BadKey,
+    BadRequest,
+    Client,
+    Endpoint,
+    MessageQuery,
+    SourceError,
+    UserQuery,
+    base_url,
+)
 from rules.model import MessageId, UserId
 from tests.source.serving import KEY, Answer, Server, talking_to
 
@@ -131,6 +141,63 @@ async def test_user_all_has_one_acting_user() -> None:
     async with talking_to(Server()) as client:
         with pytest.raises(ValueError, match="on_behalf_of"):
             await client.messages(UID, MessageQuery(), endpoint=Endpoint.USER_ALL, on_behalf_of="superhero1")
+
+
+async def test_the_app_s_list_is_read_for_nobody_in_particular() -> None:
+    server = Server()
+    async with talking_to(server) as client:
+        await client.messages("@app", MessageQuery.newest(10), endpoint=Endpoint.APP)
+        with pytest.raises(ValueError, match="on_behalf_of"):
+            await client.messages("@app", MessageQuery(), endpoint=Endpoint.APP, on_behalf_of="superhero1")
+    (asked,) = server.asked
+    assert (asked.path, "onbehalfof" in asked.headers) == ("/v3/messages", False)
+
+
+@pytest.mark.parametrize("actor", [None, "superhero1"])
+async def test_a_group_s_list_is_read_by_its_guid(actor: str | None) -> None:
+    server = Server()
+    async with talking_to(server) as client:
+        await client.messages("a/b", MessageQuery(), endpoint=Endpoint.GROUP, on_behalf_of=actor)
+    assert server.asked[0].path == "/v3/groups/a%2Fb/messages"
+    assert server.asked[0].headers.get("onbehalfof") == actor
+
+
+async def test_a_list_is_called_by_what_it_is_when_it_fails() -> None:
+    async with talking_to(Server(Answer(b"<html>"))) as client:
+        for endpoint, called in [(Endpoint.APP, "of the app:"), (Endpoint.GROUP, "of group hiking:")]:
+            with pytest.raises(SourceError, match=called):
+                await client.messages("hiking", MessageQuery(), endpoint=endpoint)
+
+
+USER_PARAMETERS: list[tuple[dict[str, Any], str]] = [
+    ({"search_key": "help"}, "searchKey=help"),
+    ({"search_in": ("uid", "name")}, "searchIn=uid%2Cname"),
+    ({"status": "available"}, "status=available"),
+    ({"per_page": 1000}, "perPage=1000"),
+    ({"page": 7}, "page=7"),
+    ({"role": "agent"}, "role=agent"),
+    ({"roles": ("agent", "lead")}, "roles=agent%2Clead"),
+    ({"tags": ("support", "vip")}, "tags=support%2Cvip"),
+    ({"with_tags": True}, "withTags=1"),
+    ({"with_deactivated": True}, "withDeactivated=1"),
+    ({"only_deactivated": False}, "onlyDeactivated=0"),
+]
+
+
+@pytest.mark.parametrize(("given", "query"), USER_PARAMETERS, ids=[query for _, query in USER_PARAMETERS])
+async def test_a_filter_of_users_stands_on_the_wire_as_documented(given: dict[str, Any], query: str) -> None:
+    server = Server()
+    async with talking_to(server) as client:
+        await client.users(UserQuery(**given))
+    assert server.asked[0].path == "/v3/users"
+    sent = dict(part.split("=") for part in server.asked[0].query.split("&"))
+    assert sent == {"perPage": "100", "page": "1"} | dict([query.split("=")])
+
+
+@pytest.mark.parametrize("page", [{"per_page": 0}, {"per_page": 1001}, {"page": 0}])
+def test_a_page_of_users_that_can_not_be_is_refused(page: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="1"):
+        UserQuery(**page)
 
 
 @pytest.mark.parametrize("version", ["v3", "v3.0", "v3/", "proxy/chat/v3"])

@@ -6,12 +6,19 @@ by the configuration (rule, receiver) or by fixed words; no user id, no conversa
 
 from __future__ import annotations
 
+import math
 import platform
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 PREFIX: Final = "cometwatch_"
 OTHER: Final = "other"
@@ -33,7 +40,20 @@ DETECTION: Final = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600
 DELIVERY: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21600, 97200)  # to 27 h
 GROUP: Final = (1, 2, 4, 8, 16, 32, 64)
 
-Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
+Instrument = TypeVar("Instrument", bound=Collector)
+
+
+class Read(Protocol):
+    """What is counted of a message that was read for the first time."""
+
+    @property
+    def category(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def sent_at(self) -> datetime: ...
 
 
 class Described(NamedTuple):
@@ -43,6 +63,43 @@ class Described(NamedTuple):
     type: str
     labels: tuple[str, ...]
     help: str
+
+
+class BatchHistogram(Collector):
+    """A histogram without labels that takes many values at once; a scrape shows it like any other.
+
+    The library's own takes two locks and walks its bounds for each value: too dear for one a row. This one
+    takes none, so only one thread may observe.
+    """
+
+    def __init__(
+        self, name: str, text: str, *, buckets: Sequence[float], registry: CollectorRegistry
+    ) -> None:
+        self._name, self._text = name, text
+        self._bounds = (*buckets, math.inf)
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        counts, bounds = self._counts, self._bounds
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        yield HistogramMetricFamily(self._name, self._text)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        total, buckets = 0.0, []
+        for bound, count in zip(self._bounds, self._counts, strict=True):
+            total += count
+            buckets.append((floatToGoString(bound), total))  # type: ignore[no-untyped-call]
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
 
 
 class Metrics:
@@ -55,7 +112,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per counter that no query of ours reads
         self.registry = registry
         self._described: list[Described] = []
-        self._messages: dict[tuple[str, str], Counter] = {}
+        self._series: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._rules: frozenset[str] = frozenset()
         self._receivers: frozenset[str] = frozenset()
         self._make_source()
@@ -68,7 +125,7 @@ class Metrics:
         self.polls_total = self._counter(
             "polls_total", "Polls of one user's list, by how they ended.", "outcome"
         )
-        self.poll_seconds = self._histogram(
+        self.poll_seconds = self._batches(
             "poll_seconds", "Time from asking for a page to having it decoded.", REQUEST
         )
         self.requests_total = self._counter(
@@ -84,7 +141,7 @@ class Metrics:
             "rejects_total", "Rows that could not be decoded (see: rejects list)."
         )
         self.duplicates_total = self._counter("duplicates_total", "Rows read again and recognised as known.")
-        self.detection_delay_seconds = self._histogram(
+        self.detection_delay_seconds = self._batches(
             "detection_delay_seconds", "Time from a message being sent to our having read it.", DETECTION
         )
         self.watermark_lag_seconds = self._gauge(
@@ -115,13 +172,13 @@ class Metrics:
         self.rule_faults_total = self._counter(
             "rule_faults_total", "Messages on which a rule failed; the other rules went on.", "rule"
         )
-        self.evaluation_seconds = self._histogram(
+        self.evaluation_seconds = self._batches(
             "evaluation_seconds", "Time to evaluate one page by all rules.", QUICK
         )
 
     def _make_store(self) -> None:
-        self.commit_seconds = self._histogram("commit_seconds", "Time of one durable transaction.", QUICK)
-        self.commit_group_size = self._histogram(
+        self.commit_seconds = self._batches("commit_seconds", "Time of one durable transaction.", QUICK)
+        self.commit_group_size = self._batches(
             "commit_group_size", "Commits that shared one transaction.", GROUP
         )
         self.last_commit_timestamp_seconds = self._gauge(
@@ -168,6 +225,10 @@ class Metrics:
             "gauge", name, labels, text, Gauge(PREFIX + name, text, labels, registry=self.registry)
         )
 
+    def _batches(self, name: str, text: str, buckets: Sequence[float]) -> BatchHistogram:
+        made = BatchHistogram(PREFIX + name, text, buckets=buckets, registry=self.registry)
+        return self._described_as("histogram", name, (), text, made)
+
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
         made = Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
         return self._described_as("histogram", name, labels, text, made)
@@ -182,18 +243,58 @@ class Metrics:
         """Every metric family, in the order of the road a message takes."""
         return tuple(self._described)
 
+    # --- one call a poll: labels are looked up once, rows are counted by the page -------------------------
+
+    def answered(self, endpoint: str, seconds: float) -> None:
+        """A request was answered with a page, that long after it was begun."""
+        self._of(self.requests_total, endpoint, "ok").inc()
+        self.poll_seconds.observe(seconds)
+
+    def failed(self, endpoint: str, outcome: str) -> None:
+        """A poll's request ended in one of `POLL_OUTCOMES` other than a page."""
+        self._of(self.requests_total, endpoint, outcome).inc()
+        self.poll(outcome).inc()
+
+    def page(
+        self, rows: int, fresh: Sequence[Read], *, api_now: datetime, duplicates: int, rejects: int
+    ) -> None:
+        """A page of so many rows was accounted for; `fresh` are the messages read for the first time.
+
+        `api_now` is when the page was complete, by the API's clock: what the detection delay is measured to.
+        """
+        self.poll("rows" if rows else "empty").inc()
+        if duplicates:
+            self.duplicates_total.inc(duplicates)
+        if rejects:
+            self.rejects_total.inc(rejects)
+        if not fresh:
+            return
+        for words, count in Tally([(message.category, message.type) for message in fresh]).items():
+            self.message(*words).inc(count)
+        now = api_now.timestamp()
+        self.detection_delay_seconds.observe_all(
+            [max(0.0, now - message.sent_at.timestamp()) for message in fresh]
+        )
+
+    def poll(self, outcome: str) -> Counter:
+        """The `polls_total` series of an outcome of `POLL_OUTCOMES`."""
+        return self._of(self.polls_total, outcome)
+
+    def _of(self, family: Counter, *words: str) -> Counter:
+        if (series := self._series.get((family, words))) is None:
+            series = self._series[family, words] = family.labels(*words)
+        return series
+
     def message(self, category: str, type_: str) -> Counter:
         """The `messages_total` series of these words, which come from chat and may be anything."""
-        words = (category if category in CATEGORIES else OTHER, type_ if type_ in TYPES else OTHER)
-        if (series := self._messages.get(words)) is None:
-            series = self._messages[words] = self.messages_total.labels(*words)
-        return series
+        known = category if category in CATEGORIES else OTHER, type_ if type_ in TYPES else OTHER
+        return self._of(self.messages_total, *known)
 
     def started(self, version: str) -> None:
         """Set what is true from the start, so that `rate()` sees the first event of every kind."""
         self.build_info.labels(version, platform.python_version()).set(1)
         for outcome in POLL_OUTCOMES:
-            self.polls_total.labels(outcome)
+            self.poll(outcome)
 
     def expect(self, *, rules: Iterable[str], receivers: Iterable[str]) -> None:
         """Show exactly these rules and receivers: new ones from zero, those that are gone no longer.

@@ -6,13 +6,17 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.metrics import CATEGORIES, OTHER, PREFIX, TYPES, Metrics
+from monitor.metrics import CATEGORIES, DETECTION, OTHER, PREFIX, TYPES, BatchHistogram, Metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,6 +160,79 @@ def test_a_reload_shows_what_is_new_keeps_what_stays_and_forgets_what_is_gone(me
 
 def test_no_series_says_when_a_counter_was_made(metrics: Metrics) -> None:
     assert "_created" not in exposed(metrics)
+
+
+# --- what is counted by the poll --------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    category: str
+    type: str
+    sent_at: datetime
+
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def test_a_page_is_counted_in_one_call(metrics: Metrics) -> None:
+    fresh = [
+        Seen("message", "text", NOON - timedelta(seconds=3)),
+        Seen("message", "text", NOON + timedelta(seconds=9)),  # its clock goes wrong: no delay below 0
+        Seen("call", "hologram", NOON - timedelta(hours=2)),
+    ]
+    metrics.page(5, fresh, api_now=NOON, duplicates=2, rejects=1)
+    metrics.page(0, [], api_now=NOON, duplicates=0, rejects=0)
+    for line in (
+        'cometwatch_polls_total{outcome="rows"} 1.0',
+        'cometwatch_polls_total{outcome="empty"} 1.0',
+        "cometwatch_duplicates_total 2.0",
+        "cometwatch_rejects_total 1.0",
+        'cometwatch_messages_total{category="message",type="text"} 2.0',
+        'cometwatch_messages_total{category="call",type="other"} 1.0',
+        'cometwatch_detection_delay_seconds_bucket{le="0.1"} 1.0',
+        'cometwatch_detection_delay_seconds_bucket{le="5.0"} 2.0',
+        'cometwatch_detection_delay_seconds_bucket{le="+Inf"} 3.0',
+        "cometwatch_detection_delay_seconds_sum 7203.0",
+    ):
+        assert line in exposed(metrics).split("\n")
+
+
+def test_requests_are_counted_by_how_they_ended(metrics: Metrics) -> None:
+    metrics.answered("user", 0.2)
+    metrics.answered("user", 0.2)
+    metrics.failed("app", "rate_limited")
+    for line in (
+        'cometwatch_requests_total{endpoint="user",outcome="ok"} 2.0',
+        'cometwatch_requests_total{endpoint="app",outcome="rate_limited"} 1.0',
+        'cometwatch_polls_total{outcome="rate_limited"} 1.0',
+        "cometwatch_poll_seconds_count 2.0",
+    ):
+        assert line in exposed(metrics).split("\n")
+
+
+@given(
+    values=st.lists(st.floats(0, 10_000) | st.sampled_from(DETECTION), max_size=50),
+    parts=st.integers(1, 4),
+)
+def test_a_batch_histogram_shows_what_the_library_s_own_shows(values: list[float], parts: int) -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    batches = BatchHistogram("x_seconds", "How long.", buckets=DETECTION, registry=ours)
+    plain = Histogram("x_seconds", "How long.", buckets=DETECTION, registry=theirs)
+    for start in range(parts):
+        batches.observe_all(values[start::parts])
+    for value in values:
+        plain.observe(value)
+        batches.observe(value)
+        plain.observe(value)
+    assert rounded(ours) == rounded(theirs)
+
+
+def rounded(registry: CollectorRegistry) -> list[str]:
+    """The exposition with sums to nine digits: they were added up in another order."""
+    return [
+        re.sub(r"(?<=_sum )\S+", lambda found: f"{float(found[0]):.9g}", line)
+        for line in generate_latest(registry).decode().split("\n")
+    ]
 
 
 def test_one_registry_takes_one_set() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from monitor.delivery.policy import RouteSpec
 from monitor.evaluation import Orders
+from monitor.roster import Roster, Uids, roster
 from monitor.settings import Reader, Settings, SettingsError
 from monitor.settings.text import source_of
+from monitor.settings.uids import uids
 from rules import spec
 from rules.engine import RuleSet
+from rules.model import UserId
 from rules.text import Problem, Source, SpecError
 
 
@@ -22,23 +26,41 @@ class Configuration:
     settings: Settings
     rules: RuleSet
     sources: tuple[Source, ...]  #: the texts that the rules came from
+    listed: Mapping[str, tuple[UserId, ...]]  #: the uids that stand in the files of cohorts
     files: frozenset[Path]
+    roster: Roster  #: who is watched, as far as it is known now
 
     def is_same(self, other: Configuration) -> bool:
         """Whether the same was written, to the letter where rules are concerned."""
-        return (self.settings, self.sources) == (other.settings, other.sources)
+        ours, theirs = ((one.settings, one.sources, one.listed) for one in (self, other))
+        return ours == theirs
+
+    def finding(self, found: Uids) -> Configuration:
+        """The same with the users that were discovered, by cohort; what was found before does not count."""
+        return replace(self, roster=roster(self.settings, listed=self.listed, found=found))
 
     @property
     def folders(self) -> frozenset[Path]:
         """Where a change may matter: the folders of the files, and of patterns that match nothing yet."""
-        named = (*self.files, *(Path(name) for name in self.settings.rules.files))
-        return frozenset(path.parent.resolve() for path in named if path.parent.is_dir())
+        return frozenset(path.parent.resolve() for path in self._named if path.parent.is_dir())
+
+    def is_named(self, path: Path) -> bool:
+        """Whether a change of `path`, in one of the folders, can be a change of what was written.
+
+        Names with two dots in front are Kubernetes' own: it exchanges a ConfigMap by swapping `..data`.
+        """
+        return path.name.startswith("..") or any(fnmatch(path.name, named.name) for named in self._named)
+
+    @property
+    def _named(self) -> Iterator[Path]:
+        yield from self.files
+        yield from map(Path, self.settings.rules.files)
 
     @property
     def orders(self) -> Orders:
         return Orders(
             rules=self.rules,
-            watch=self.settings.watch.watch_set,
+            watch=self.roster.watch_set,
             routes=routes(self.settings),
             max_age=self.settings.alert_max_age,
         )
@@ -51,8 +73,9 @@ def read(config: Path | None, env: Mapping[str, str]) -> Configuration:
 
 
 def complete(reader: Reader, settings: Settings) -> Configuration:
-    """`settings` and the rules that they name. Raises SettingsError with every problem in those."""
+    """`settings`, with the rules and users in the files that they name. SettingsError has every problem."""
     problems: list[Problem] = []
+    listed = dict(_listed(reader, settings, problems))
     packs = list(_packs(reader, settings, problems))
     paths = list(_paths(reader, settings, problems))
     sources = (*packs, *_texts(paths, problems))
@@ -63,8 +86,14 @@ def complete(reader: Reader, settings: Settings) -> Configuration:
         raise SettingsError(tuple(problems)) from error
     if problems:
         raise SettingsError(tuple(problems))
+    lists = (Path(cohort.file) for cohort in settings.watch.cohorts if cohort.file)
     return Configuration(
-        settings=settings, rules=rules, sources=sources, files=frozenset((*reader.files, *paths))
+        settings=settings,
+        rules=rules,
+        sources=sources,
+        listed=listed,
+        files=frozenset((*reader.files, *paths, *lists)),
+        roster=roster(settings, listed=listed, found={}),
     )
 
 
@@ -74,6 +103,24 @@ def routes(settings: Settings) -> tuple[RouteSpec, ...]:
         RouteSpec(match=route.match, receivers=route.receivers, continue_=route.continue_)
         for route in settings.routes
     )
+
+
+def _listed(
+    reader: Reader, settings: Settings, problems: list[Problem]
+) -> Iterator[tuple[str, tuple[UserId, ...]]]:
+    """The uids in the files of cohorts."""
+    for position, cohort in enumerate(settings.watch.cohorts):
+        if cohort.file is None:
+            continue
+        loc = ("watch", "cohorts", position, "file")
+        try:
+            yield cohort.name, uids(source_of(Path(cohort.file)))
+        except SpecError as error:
+            named = f"watch.cohorts[{position}].file: {cohort.file} "
+            problems += (
+                one if one.place.line else one._replace(place=reader.place(loc), message=named + one.message)
+                for one in error.problems
+            )
 
 
 def _packs(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[Source]:

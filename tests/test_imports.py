@@ -27,6 +27,8 @@ MAY = {
     "monitor.source.pages": {"rules.model", "msgspec", "monitor.source"},
     "monitor.store": {*SHARED, *LOUD, "rules.model", "sqlalchemy", "alembic", "msgspec", "outcome"},
     "monitor.drain": {"rules.model", "monitor.store.values", "msgspec"},
+    "monitor.lists": {"rules.model", "monitor.source.client"},
+    "monitor.second_look": {"rules.model", "monitor.store.values", "monitor.drain"},
     "monitor.delivery": {
         *SHARED, *LOUD, "rules.model", "monitor.store", "monitor.outgoing", "httpx", "msgspec",
         "standardwebhooks", "rich",
@@ -47,6 +49,7 @@ MAY = {
         "monitor.evaluation", "monitor.health", "monitor.timers", "msgspec",
     },
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
+    "monitor.roster": {"rules.model", "monitor.settings"},
     "monitor.settings": {
         "rules.model", "rules.text", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings",
         "yaml",

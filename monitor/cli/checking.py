@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.given import AsJson, Given, given, print_json
-from monitor.configuration import complete, routes
+from monitor.configuration import Configuration, complete, routes
 from monitor.delivery.policy import RouteSpec
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
 from rules import spec
 from rules.engine import Rule, RuleSet
-from rules.model import Labels, WatchSet
+from rules.model import Labels
 from rules.text import Problem
 
 CHECK_HELP = """Find every mistake in settings and rules, each with file:line:column and the right form.
@@ -62,7 +62,7 @@ class Findings:
 
     problems: list[Problem] = field(default_factory=list)
     settings: Settings | None = None
-    rules: RuleSet | None = None
+    configuration: Configuration | None = None
 
     @property
     def errors(self) -> int:
@@ -74,10 +74,15 @@ class Findings:
 
     def summary(self) -> str:
         warnings = len(self.problems) - self.errors
-        if not self.is_fine or self.settings is None or self.rules is None:
+        known = self.configuration
+        if not self.is_fine or known is None:
             return f"{_count(self.errors, 'error')}, {_count(warnings, 'warning')}"
-        users, receivers = len(self.settings.watch.users), len(self.settings.receivers)
-        parts = [_count(users, "user"), _count(len(self.rules.rules), "rule"), _count(receivers, "receiver")]
+        receivers = len(known.settings.receivers)
+        parts = [
+            *_watched(known),
+            _count(len(known.rules.rules), "rule"),
+            _count(receivers, "receiver"),
+        ]
         return f"fine: {', '.join(parts)}" + (f"; {_count(warnings, 'warning')}" if warnings else "")
 
     def plain(self, *, show: bool) -> dict[str, Any]:
@@ -95,21 +100,44 @@ def examine(given: Given) -> Findings:
         found.problems += settings.warnings
         found.problems += reader.secret_problems(settings)
         found.problems += reader.broken_promises(settings)
-        found.rules = rules = complete(reader, settings).rules
+        found.configuration = configuration = complete(reader, settings)
     except SettingsError as error:
         found.problems += error.problems
         return found
+    rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source)
     if settings.receivers:
-        found.problems += unreachable(rules, routes(settings), settings.watch.watch_set)
+        found.problems += unreachable(rules, routes(settings), _labelled(configuration))
     return found
 
 
-def unreachable(rules: RuleSet, routes: Sequence[RouteSpec], watch: WatchSet) -> Iterator[Problem]:
+def _watched(configuration: Configuration) -> Iterator[str]:
+    """How many there are to watch; who is to be discovered is not known yet."""
+    watch, roster = configuration.settings.watch, configuration.roster
+    if roster.members or not (watch.groups or watch.cohorts):
+        yield _count(len(roster.members), "user")
+    if discovered := len(list(watch.discovered)):
+        yield f"{_count(discovered, 'cohort')} to discover"
+    if roster.groups:
+        yield _count(len(roster.groups), "group")
+
+
+def _labelled(configuration: Configuration) -> dict[str, Labels]:
+    """The labels that alerts will carry, by a name that has them."""
+    roster, cohorts = configuration.roster, configuration.settings.watch.cohorts
+    unknown = {cohort.name: cohort.labels for cohort in cohorts if cohort.discover is not None}
+    groups = {guid: member.labels for guid, member in roster.groups.items()}
+    members = {str(uid): member.labels for uid, member in roster.members.items()}
+    return {**unknown, **groups, **members}
+
+
+def unreachable(
+    rules: RuleSet, routes: Sequence[RouteSpec], labelled: Mapping[str, Labels]
+) -> Iterator[Problem]:
     """A warning for each rule whose alerts no route takes, for all users or for some."""
     teams: dict[tuple[tuple[str, str], ...], str] = {}
-    for uid, labels in watch.items():
-        teams.setdefault(tuple(sorted(labels.items())), uid)
+    for name, labels in labelled.items():
+        teams.setdefault(tuple(sorted(labels.items())), name)
     for rule in rules.rules:
         lost = [uid for team, uid in teams.items() if not _reaches(rule, dict(team), routes)]
         if not lost:

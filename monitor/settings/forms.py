@@ -116,10 +116,18 @@ def _named(value: Any) -> str:
             return "a mapping"
 
 
-def _uid(value: str) -> str:
+def uid(value: str) -> str:
     if not re.fullmatch(r"[^\s/?#\x00-\x1f\x7f]{1,100}", value):
         raise wrong("a uid has 1 to 100 characters, no spaces and no slashes")
+    if value.startswith("@"):  # so begin our own names of lists that are not a user's
+        raise wrong("a uid has no @ at its beginning")
     return value.lower()  # CometChat keeps uids in lower case
+
+
+def guid(value: str) -> str:
+    if not re.fullmatch(r"[^\s/?#\x00-\x1f\x7f]{1,100}", value):
+        raise wrong("a guid has 1 to 100 characters, no spaces and no slashes")
+    return value.lower()  # as it does guids
 
 
 def matching(pattern: str, expected: str, *, is_quoted: bool = True) -> AfterValidator:
@@ -225,7 +233,8 @@ Texts = Annotated[
         }
     ),
 ]
-Uid = Annotated[Text, AfterValidator(_uid)]
+Uid = Annotated[Text, AfterValidator(uid)]
+Guid = Annotated[Text, AfterValidator(guid)]
 Name = Annotated[Text, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "a name of letters, digits, - _ and .")]
 LabelName = Annotated[Text, matching(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a label name of letters, digits and _")]
 WebAddress = Annotated[str, AfterValidator(web_address)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from monitor.errors import ConfigError
@@ -21,21 +21,23 @@ from monitor.settings.forms import (
     SigningSecret,
     Size,
     Staleness,
-    Start,
     Text,
     Texts,
-    Uid,
     WebAddress,
     matching,
     signing_secret,
     web_address,
     wrong,
 )
+from monitor.settings.section import Section, at_most_one, exactly_one
 from monitor.settings.text import Loc
-from rules.model import UserId, WatchSet
+from monitor.settings.watch import Watch
 from rules.text import Problem
 
 NOW: Final = timedelta(0)
+
+Forms = Mapping[str, Callable[[str], str]]
+"""How to check secrets that stand in files, by the name of their setting."""
 
 
 class SecretError(ConfigError):
@@ -46,16 +48,10 @@ class SecretError(ConfigError):
         super().__init__(f"{key}: {message}")
 
 
-class Section(BaseModel):
-    """Frozen, without unknown keys, and never quoting a value (it may be a secret) in an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
 class Confidant(Section):
     """A section whose secrets stand in it or, under the same key with `_file`, in a file."""
 
-    forms: ClassVar[Mapping[str, Callable[[str], str]]] = {}
+    forms: ClassVar[Forms] = {}
 
     @classmethod
     def secret_names(cls) -> tuple[str, ...]:
@@ -128,7 +124,7 @@ class Api(Confidant):
         if not self.base_url and not (self.app_id and self.region):
             missing = [key for key in ("app_id", "region") if not getattr(self, key)]
             raise wrong(f"{' and '.join(missing)} missing: the CometChat dashboard shows both")
-        _exactly_one(self, "api_key_file", "api_key")
+        exactly_one(self, "api_key_file", "api_key")
         return self
 
     @property
@@ -142,40 +138,6 @@ class Api(Confidant):
     def key(self) -> str:
         """The API key as it is now. Raises SecretError."""
         return self.read("api_key") or ""
-
-
-def _or_a_uid(made: dict[str, Any]) -> None:
-    made["type"] = ["string", "integer", "object"]
-
-
-class WatchedUser(Section):
-    """One uid, or `{uid: …, labels: …}`; its alerts carry the labels and routes match them."""
-
-    model_config = ConfigDict(json_schema_extra=_or_a_uid)
-
-    uid: Uid = Field(examples=["superhero2"])
-    labels: dict[LabelName, Text] = Field(default={}, examples=[{"team": "payments"}])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _uid_alone(cls, value: Any) -> Any:
-        return value if isinstance(value, dict | cls) else {"uid": value}
-
-
-class Watch(Section):
-    """Whose messages are watched, from when, and through which list."""
-
-    users: tuple[WatchedUser, ...] = Field(
-        min_length=1, examples=[["superhero2", {"uid": "superhero3", "labels": {"team": "payments"}}]]
-    )
-    start: Start = Field(default="now", description="For users that are new in the store; stored once.")
-    source: Literal["user", "user-all"] = Field(
-        default="user", description="user-all also sees groups, if the key may read them; see: doctor."
-    )
-
-    @property
-    def watch_set(self) -> WatchSet:
-        return {UserId(user.uid): dict(user.labels) for user in self.users}
 
 
 class Poll(Section):
@@ -238,11 +200,11 @@ class SlackSink(Confidant):
     webhook_url: SecretAddress | None = None
     webhook_url_file: FileName | None = Field(default=None, examples=["/run/secrets/slack"])
 
-    forms = {"webhook_url": web_address}  # a ClassVar of Confidant
+    forms: ClassVar[Forms] = {"webhook_url": web_address}
 
     @model_validator(mode="after")
     def _one_url(self) -> Self:
-        _exactly_one(self, "webhook_url_file", "webhook_url")
+        exactly_one(self, "webhook_url_file", "webhook_url")
         return self
 
     def address(self) -> str:
@@ -265,15 +227,15 @@ class WebhookSink(Confidant):
         Field(default={}, examples=[{"X-Team": "payments"}])
     )
 
-    forms = {  # a ClassVar of Confidant
+    forms: ClassVar[Forms] = {
         "url": web_address, "secret": signing_secret, "previous_secret": signing_secret,
     }  # fmt: skip
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        _exactly_one(self, "url", "url_file")
-        _at_most_one(self, "secret", "secret_file")
-        _at_most_one(self, "previous_secret", "previous_secret_file")
+        exactly_one(self, "url", "url_file")
+        at_most_one(self, "secret", "secret_file")
+        at_most_one(self, "previous_secret", "previous_secret_file")
         if (self.previous_secret or self.previous_secret_file) and not (self.secret or self.secret_file):
             raise wrong("previous_secret stands beside secret_file (or secret), never alone")
         return self
@@ -324,7 +286,7 @@ class Receiver(Section):
 
     @model_validator(mode="after")
     def _one_sink(self) -> Self:
-        _exactly_one(self, *SINKS)
+        exactly_one(self, *SINKS)
         return self
 
     @property
@@ -431,20 +393,8 @@ class Settings(Section):
 
     @property
     def sweep(self) -> timedelta:
-        """The time to ask once for every user at the whole budget."""
+        """The time to ask once for every listed user at the whole budget."""
         return timedelta(minutes=len(self.watch.users) / self.api.requests_per_minute)
-
-
-def _exactly_one(section: Section, *keys: str) -> None:
-    given = [key for key in keys if getattr(section, key) is not None]
-    if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        raise wrong(f"give exactly one of {', '.join(keys)} (found {found})")
-
-
-def _at_most_one(section: Section, *keys: str) -> None:
-    if all(getattr(section, key) is not None for key in keys):
-        raise wrong(f"give {' or '.join(keys)}, not both")
 
 
 def confidants(settings: Settings) -> Iterator[tuple[Loc, Confidant]]:

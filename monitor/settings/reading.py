@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -179,7 +180,7 @@ class Reader:
                         f'{_dotted(loc)}: no receiver is named "{name}"{_nearest(name, known)}',
                     )
             yield from self._unknown_severities(number, route)
-        yield from self._users_listed_twice(values)
+        yield from self._listed_twice(values)
 
     def _unknown_severities(self, number: int, route: Any) -> Iterator[Problem]:
         match = route.get("match") if isinstance(route, dict) else None
@@ -192,25 +193,22 @@ class Reader:
                     f'{_dotted(loc)}: no severity is named "{name}"{_nearest(name, list(Severity))}',
                 )
 
-    def _users_listed_twice(self, values: Any) -> Iterator[Problem]:
-        watch = values.get("watch") if isinstance(values, dict) else None
-        seen: set[str] = set()
-        for position, uid in enumerate(map(_raw_uid, _listed(watch, "users"))):
-            if uid is not None and uid.lower() in seen:
-                yield Problem(
-                    self.place(("watch", "users", position)),
-                    f'"{uid}" is listed twice: keep one (case does not matter)',
-                )
-            elif uid is not None:
-                seen.add(uid.lower())
+    def _listed_twice(self, values: Any) -> Iterator[Problem]:
+        for names in _lists_of_names(values):
+            seen: set[str] = set()
+            for loc, name in names:
+                if name.lower() in seen:
+                    message = f'"{name}" is listed twice: keep one (case does not matter)'
+                    yield Problem(self.place(loc), message)
+                seen.add(name.lower())
 
     def _doubts(self, values: Any, settings: Settings) -> Iterator[Problem]:
-        for position, uid in enumerate(map(_raw_uid, _listed(values["watch"], "users"))):
-            if uid and uid != uid.lower():
-                place = self.place(("watch", "users", position))
+        for loc, name in chain.from_iterable(_lists_of_names(values)):
+            if name != name.lower() and loc[-1] != "name":
+                what = "guids" if "groups" in loc else "uids"
                 yield Problem(
-                    place,
-                    f'CometChat keeps uids in lower case: watching "{uid.lower()}" for "{uid}"',
+                    self.place(loc),
+                    f'CometChat keeps {what} in lower case: watching "{name.lower()}" for "{name}"',
                     is_warning=True,
                 )
         if settings.api.region and settings.api.region not in REGIONS:
@@ -330,9 +328,21 @@ def _listed(values: Any, key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _raw_uid(entry: Any) -> str | None:
-    uid = entry.get("uid") if isinstance(entry, dict) else entry
-    return str(uid) if isinstance(uid, str | int) else None
+def _lists_of_names(values: Any) -> Iterator[list[tuple[Loc, str]]]:
+    """The lists of `watch` in which no name may stand twice: users, groups, cohorts, users of one cohort."""
+    watch = values.get("watch") if isinstance(values, dict) else None
+    yield _names(watch, ("watch", "users"), "uid")
+    yield _names(watch, ("watch", "groups"), "guid")
+    yield [((*loc, "name"), name) for loc, name in _names(watch, ("watch", "cohorts"), "name")]
+    for number, cohort in enumerate(_listed(watch, "cohorts")):
+        yield _names(cohort, ("watch", "cohorts", number, "users"), "uid")
+
+
+def _names(section: Any, loc: Loc, key: str) -> list[tuple[Loc, str]]:
+    """The names in the list at `loc`, whose entries are names or mappings with `key`."""
+    entries = enumerate(_listed(section, str(loc[-1])))
+    named = ((position, one.get(key) if isinstance(one, dict) else one) for position, one in entries)
+    return [((*loc, position), str(name)) for position, name in named if isinstance(name, str | int)]
 
 
 def _nearest(name: str, known: list[str]) -> str:

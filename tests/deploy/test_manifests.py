@@ -62,8 +62,8 @@ def test_the_sample_names_every_setting() -> None:
 def settings(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield field.alias or name
-        for inner in re.findall(r"monitor\.settings\.model\.(\w+)", str(field.annotation)):
-            found = getattr(__import__("monitor.settings.model", fromlist=[inner]), inner)
+        for module, inner in re.findall(r"(monitor\.settings\.\w+)\.(\w+)", str(field.annotation)):
+            found = getattr(__import__(module, fromlist=[inner]), inner)
             if issubclass(found, BaseModel):
                 yield from settings(found)
 

@@ -47,7 +47,10 @@ def test_the_documented_settings_mean_what_they_say(tmp_path: Path) -> None:
     settings = read(tmp_path, DOCUMENTED)
 
     assert settings.api.app == "275211"
-    assert settings.watch.watch_set == {"superhero2": {}, "superhero3": {"team": "payments"}}
+    assert [(user.uid, user.labels) for user in settings.watch.users] == [
+        ("superhero2", {}),
+        ("superhero3", {"team": "payments"}),
+    ]
     assert settings.poll.min_interval == timedelta(seconds=2)
     assert [(one.name, one.sink, one.rate_per_s) for one in settings.receivers] == [
         ("oncall", "slack", 1.0),
@@ -189,7 +192,7 @@ def test_variables_that_kubernetes_makes_for_a_service_are_not_ours(tmp_path: Pa
 
 def test_uids_become_lower_case_with_a_warning(tmp_path: Path) -> None:
     settings = read(tmp_path, LEAST.replace("[superhero2]", "[one, {uid: SuperHero3}]"))
-    assert list(settings.watch.watch_set) == ["one", "superhero3"]
+    assert [user.uid for user in settings.watch.users] == ["one", "superhero3"]
     assert str(settings.warnings[0]).endswith(
         'c.yaml:2:22: warning: CometChat keeps uids in lower case: watching "superhero3" for "SuperHero3"'
     )

@@ -197,6 +197,12 @@ class Reader:
         self.told += [message.id for message in taken.fresh]
         return taken.more
 
+    def finish(self, now: float) -> None:
+        for _ in range(200):
+            if not self.read(now):
+                return
+        pytest.fail("the drain never ended")
+
     def look(self, now: float) -> None:
         asked = look(self.record, self.drain.cursor)
         if asked is None:
@@ -235,12 +241,9 @@ def test_every_late_row_within_the_record_is_found_once_and_nothing_else(
     for gap, what in steps:
         now += gap
         {"read": reader.read, "look": reader.look, "restart": reader.restart}[what](now)
-    now += 2000.0
-    for _ in range(200):
-        if not reader.read(now):
-            break
-    else:
-        pytest.fail("the drain never ended")
+    for _ in range(2):  # the first may be the end of the start, which reads backwards only
+        now += 1000.0
+        reader.finish(now)
     reader.look(now)
     expected = {r.message.id for r in rows if r.message.sent_at >= START and r.visible <= now}
     assert len(reader.told) == len(set(reader.told))

@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import Final
 
 WINDOW_S: Final = 60.0
-RESET_LEAST_S: Final = 1.0  # a reset is told in whole seconds, by another clock
+RESET_LATE_S: Final = 1.0  # a reset is told in whole seconds, by another clock
+LONGEST_STOP_S: Final = 300.0  # then one request asks again, as after any refusal: headers may be wrong
+SPARE: Final = 0.02  # of the limit: what others spend before we hear of it
 DECREASE: Final = 0.7  # of the granted rate, by a refusal
 INCREASE: Final = 0.02  # of the configured rate, a minute, until the next refusal
 LEAST: Final = 0.05  # of the configured rate: refusals never starve us altogether
@@ -36,10 +38,10 @@ class Budget:
     restarts in a loop gains nothing by it.
 
     Less is granted when the API says less. Its headers bound the rate by `share` of the key's limit, and by
-    `share` of what remains, spread until the reset: alone on the key the second never binds, so it yields to
-    others and to nothing else. A refusal in spite of that takes away three tenths of the rate, which come
-    back slowly (multiplicative decrease, additive increase): processes that do not see each other end at
-    equal parts of the key, in proportion to what each is configured to take.
+    `share` of what remains, less a little, spread until the reset: alone on the key the second never binds,
+    so it yields to others and to nothing else. A refusal in spite of that takes away three tenths of the
+    rate, which come back slowly (multiplicative decrease, additive increase): processes that do not see each
+    other end at equal parts of the key, in proportion to what each is configured to take.
     """
 
     def __init__(self, *, per_minute: int, now: float, share: float = 1.0) -> None:
@@ -82,10 +84,11 @@ class Budget:
         if limit:
             self._limit = limit
         if remaining is not None:
-            lasts = max(WINDOW_S if reset_in is None else reset_in, RESET_LEAST_S)
-            self._rationed = self._share * remaining / lasts
-            self._resets_at = now + lasts
-            self._tokens = min(self._tokens, self._share * remaining)
+            lasts = RESET_LATE_S + (WINDOW_S if reset_in is None else max(0.0, reset_in))
+            ours = self._share * max(0.0, remaining - SPARE * (self._limit or 0))
+            self._rationed = ours / lasts
+            self._resets_at = now + min(lasts, LONGEST_STOP_S)
+            self._tokens = min(self._tokens, ours)
 
     def refused(self, now: float) -> None:
         """A request was refused as one too many: somebody else spends from the same key."""

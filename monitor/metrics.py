@@ -115,6 +115,7 @@ class Metrics:
         self._series: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._rules: frozenset[str] = frozenset()
         self._receivers: frozenset[str] = frozenset()
+        self._cohorts: frozenset[str] = frozenset()
         self._make_source()
         self._make_rules()
         self._make_store()
@@ -165,6 +166,15 @@ class Metrics:
         )
         self.timers_pending = self._gauge(
             "timers_pending", "Questions to be asked again later (calls still ringing)."
+        )
+
+        self.discovered_users = self._gauge(
+            "discovered_users", "Users who were found for a cohort, or were until its grace ends.", "cohort"
+        )
+        self.discovery_last_success_timestamp_seconds = self._gauge(
+            "discovery_last_success_timestamp_seconds",
+            "When a cohort's users were last listed to the end; 0 if never since the start.",
+            "cohort",
         )
 
     def _make_rules(self) -> None:
@@ -303,6 +313,16 @@ class Metrics:
         """
         self._expect_rules(frozenset(rules))
         self._expect_receivers(frozenset(receivers))
+
+    def expect_cohorts(self, cohorts: Iterable[str]) -> None:
+        """Show exactly these cohorts among those that are discovered."""
+        wanted = frozenset(cohorts)
+        for family in (self.discovered_users, self.discovery_last_success_timestamp_seconds):
+            for gone in self._cohorts - wanted:
+                family.remove(gone)
+            for cohort in wanted:
+                family.labels(cohort)
+        self._cohorts = wanted
 
     def _expect_rules(self, rules: frozenset[str]) -> None:
         for family in (self.rule_matches_total, self.rule_faults_total):

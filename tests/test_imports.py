@@ -49,6 +49,9 @@ MAY = {
         "monitor.evaluation", "monitor.health", "monitor.timers", "msgspec",
     },
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
+    "monitor.discovery": {
+        *SHARED, *LOUD, "rules.model", "monitor.settings", "monitor.source", "monitor.store",
+    },
     "monitor.roster": {"rules.model", "monitor.settings"},
     "monitor.settings": {
         "rules.model", "rules.text", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings",

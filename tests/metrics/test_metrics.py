@@ -36,6 +36,8 @@ source_paused_until_timestamp_seconds gauge
 source_blind_seconds gauge
 last_poll_success_timestamp_seconds gauge
 timers_pending gauge
+discovered_users gauge cohort
+discovery_last_success_timestamp_seconds gauge cohort
 rule_matches_total counter rule
 rule_faults_total counter rule
 evaluation_seconds histogram

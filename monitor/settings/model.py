@@ -103,6 +103,12 @@ class Api(Confidant):
     requests_per_minute: int = Field(
         default=250, ge=1, le=20_000, description="Half the free plan: your product needs the rest."
     )
+    share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="At most this part of what CometChat says the key has left; the rest is for others.",
+    )
     timeout: Duration = Field(
         default=timedelta(seconds=30),
         gt=NOW,

@@ -27,8 +27,8 @@ from monitor.errors import ConfigError, StoreError
 from monitor.health import Health
 from monitor.intake import Intake
 from monitor.metrics import Metrics
-from monitor.schedule.budget import Budget
-from monitor.schedule.turns import EvenIntervals, Turns
+from monitor.schedule.budget import WINDOW_S, Budget
+from monitor.schedule.turns import Turns
 from monitor.settings.model import Receiver as ReceiverSettings
 from monitor.settings.model import Settings
 from monitor.source.client import Client, Endpoint, base_url
@@ -96,15 +96,16 @@ class App:
 
     def _make_intake(self, settings: Settings) -> Intake:
         api, poll, outside = settings.api, settings.poll, self._outside
-        policy = EvenIntervals(
-            min_interval=poll.min_interval.total_seconds(), per_minute=api.requests_per_minute
-        )
         return Intake(
             client=make_client(settings, http=outside.http, clock=outside.clock),
             writer=self.writer,
             orders=self.configuration.orders,
             endpoint=Endpoint(settings.watch.source),
-            turns=Turns(policy=policy, random=outside.random),
+            turns=Turns(
+                random=outside.random,
+                min_interval=poll.min_interval.total_seconds(),
+                rate=api.requests_per_minute / WINDOW_S,
+            ),
             budget=Budget(per_minute=api.requests_per_minute, now=outside.clock.monotonic()),
             timers=Timers(),
             health=self.health,

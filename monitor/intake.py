@@ -223,6 +223,8 @@ class Intake:
         try:
             if (user := self._users.get(uid)) is not None:
                 await self._poll(uid, user, turn, is_probe=is_probe)
+            else:
+                self._retry(uid, 0.0)
         finally:
             if is_probe:
                 self.gate.inconclusive()  # unless it was answered or refused; or the gate stays shut for ever
@@ -289,7 +291,9 @@ class Intake:
         self._health.accounted(uid, now=self._clock.wall())
         self._count(page, taken, rejects)
         now = self._clock.monotonic()
-        self._turns.finished(uid, found=len(taken.fresh), more=taken.more, now=now)
+        api_now = self._clock.wall() + self.skew
+        ages = [(api_now - message.sent_at).total_seconds() for message in taken.fresh]
+        self._turns.finished(uid, ages=ages, more=taken.more, now=now)
         self._expect_timers(uid)
 
     def _answered(self, page: Page, *, is_probe: bool) -> None:

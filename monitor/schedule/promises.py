@@ -6,45 +6,68 @@ request and no more, or they would starve the lists where something does happen.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 DEADLINE_SHARE: Final = 0.5
 AUTO_INTERVALS: Final = 4.0
 
-# Promises in seconds, None for `auto`; or how many lists have each.
-Promises = Iterable[float | None] | Mapping[float | None, int]
-
 
 def auto(users: int, rate: float) -> float:
     """The promise of a list that names none, in seconds: four rounds of `rate` requests a second.
 
-    A round is what uniform polling takes. Fewer than three would spend most requests on deadlines; with many
-    more, who speaks up after a long silence waits as long.
+    A round is what uniform polling takes. With fewer than three, deadlines would spend most requests; with
+    many more, who speaks up after a long silence waits as long.
     """
     return AUTO_INTERVALS * users / rate
 
 
-def stretch(promises: Promises, *, rate: float) -> float:
-    """By what all promises must be multiplied for `rate` requests a second to keep them; 1.0: none need be."""
-    counted = Counter(promises)
-    return max(1.0, _density(counted, rate=rate) / (DEADLINE_SHARE * rate))
+def stretch(promises: Iterable[float | None], *, rate: float) -> float:
+    """By what promises (seconds; None: auto) are multiplied so that `rate` requests a second keep them."""
+    return Promises(promises).stretch(rate)
 
 
-def needed_rate(promises: Promises) -> float:
-    """The least rate, in requests a second, that keeps them all; 0.0 if no list names a promise.
-
-    `auto` asks for its part of whatever rate there is, so it never decides alone.
-    """
-    counted = Counter(promises)
-    users = counted.total()
-    named = sum(lists / promise for promise, lists in counted.items() if promise is not None)
-    if not named:
-        return 0.0
-    return named / (DEADLINE_SHARE - counted[None] / (AUTO_INTERVALS * users))
+def needed_rate(promises: Iterable[float | None]) -> float:
+    """The least rate, in requests a second, that keeps all promises; 0.0 if no list names one."""
+    return Promises(promises).needed_rate()
 
 
-def _density(counted: Counter[float | None], *, rate: float) -> float:
-    usual = auto(counted.total(), rate)
-    return sum(lists / (usual if promise is None else promise) for promise, lists in counted.items() if lists)
+class Promises:
+    """The promises of many lists, counted: adding or removing one costs the same however many there are."""
+
+    def __init__(self, promises: Iterable[float | None] = ()) -> None:
+        self._lists = 0
+        self._autos = 0
+        self._named = 0.0  # requests a second for the promises that are named
+        for promise in promises:
+            self.add(promise)
+
+    def add(self, promise: float | None) -> None:
+        """One more list, promised `promise` seconds, or None: auto."""
+        self._count(promise, 1)
+
+    def remove(self, promise: float | None) -> None:
+        """One less."""
+        self._count(promise, -1)
+
+    def auto(self, rate: float) -> float:
+        """What `auto` means for these lists, in seconds."""
+        return auto(self._lists, rate)
+
+    def stretch(self, rate: float) -> float:
+        """By what every promise is multiplied so that `rate` requests a second keep all; at least 1.0."""
+        unnamed = self._autos / self.auto(rate) if self._autos else 0.0
+        return max(1.0, (self._named + unnamed) / (DEADLINE_SHARE * rate))
+
+    def needed_rate(self) -> float:
+        """The least rate with nothing stretched. `auto` asks for part of any rate, never decides alone."""
+        if self._lists == self._autos:
+            return 0.0
+        return self._named / (DEADLINE_SHARE - self._autos / (AUTO_INTERVALS * self._lists))
+
+    def _count(self, promise: float | None, lists: int) -> None:
+        self._lists += lists
+        if promise is None:
+            self._autos += lists
+        else:
+            self._named += lists / promise

@@ -1,173 +1,388 @@
-"""Whose turn it is: a heap of due times, a queue of catch-ups, and nobody polled twice at once.
+"""Whose turn it is: stride scheduling by the square root of the expected traffic, with deadlines.
 
-`now` is monotonic seconds throughout. The interval comes from a policy, so that a cleverer one can
-take its place without a change here.
+A row of a list that is polled `f` times a second waits 1/(2f) on average. The least waiting for R requests
+a second, Σ ωλ/(2f) under Σ f = R, has f ∝ √(ωλ): λ the rows a second expected of the list now, ω its
+weight. (In proportion to λ would be no better than round robin.) Strides bring that about without prices,
+due times or a controller: every list has a key in virtual time; the least key is next and becomes the
+present; after its poll the list's key is the present + 1/√(ωλ). However many requests the budget lets
+through, they are shared out like this.
+
+On top of it every list has a promise of staleness, kept by a deadline; rows known to wait are caught up
+with; and now and then there is a second look. Each lane has slots of its own, so that none starves another.
+
+Sources: Cho and Garcia-Molina 2003, Effective page refresh policies for web crawlers; Azar, Horvitz,
+Lubetzky, Peres and Shahaf 2018, Tractable near-optimal policies for crawling (the index of a list, of which
+this is the form for steady rates); Waldspurger and Weihl 1995, Stride scheduling.
+
+`now` is monotonic seconds throughout; nothing here sleeps.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-JITTER = 0.05
+from monitor.schedule.activity import Activity
+from monitor.schedule.agenda import Agenda
+from monitor.schedule.plan import Load
+from monitor.schedule.promises import DEADLINE_SHARE, Promises
+
+JITTER: Final = 0.05  # without it equal lists move in lock-step, and others wait behind whole sweeps of them
+LOOK_EVERY: Final = 20
+DRIFT: Final = 0.02  # of promises, before all deadlines are worked out anew
+LONGEST_FLIGHT_S: Final = 60.0  # no request takes as long
 
 
-class IntervalPolicy(Protocol):
-    """How long a user may be left alone."""
+class Lane(StrEnum):
+    """Why a list is polled."""
 
-    def after_poll(self, uid: str, *, found: int, now: float) -> float:
-        """Seconds until the user should be polled again, after a poll that found `found` new messages."""
+    SHARE = "share"
+    DEADLINE = "deadline"
+    CATCH_UP = "catch_up"
+    SECOND_LOOK = "second_look"
 
-    def resize(self, users: int) -> None:
-        """The number of watched users changed."""
+
+# Who goes first in four successive requests. Whoever is always waiting gets every fourth at least;
+# deadlines get every second and, others waiting, never more: a backlog of them is the quietest lists first.
+SLOTS: Final = (
+    (Lane.DEADLINE, Lane.CATCH_UP, Lane.SHARE),
+    (Lane.SHARE, Lane.CATCH_UP, Lane.DEADLINE),
+    (Lane.DEADLINE, Lane.SHARE, Lane.CATCH_UP),
+    (Lane.CATCH_UP, Lane.SHARE, Lane.DEADLINE),
+)
 
 
-class EvenIntervals:
-    """Everybody alike: as often as the budget allows, never oftener than `min_interval`."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator wants for a list: a weight above 0, and its promise in seconds (None: auto)."""
 
-    def __init__(self, *, min_interval: float, per_minute: int) -> None:
-        self._min_interval = min_interval
-        self._per_minute = per_minute
-        self.interval = min_interval
+    weight: float = 1.0
+    max_staleness: float | None = None
 
-    def after_poll(self, uid: str, *, found: int, now: float) -> float:  # noqa: ARG002 - the seam's signature
-        return self.interval
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight < math.inf:
+            raise ValueError(f"a weight must be above 0, not {self.weight}")
+        if self.max_staleness is not None and not 0.0 < self.max_staleness < math.inf:
+            raise ValueError(f"a promise must be longer than 0 s, not {self.max_staleness}")
 
-    def resize(self, users: int) -> None:
-        self.interval = max(self._min_interval, 60.0 * users / self._per_minute)
+
+ORDINARY: Final = Wish()
+NO_WISHES: Final[Mapping[str, Wish]] = MappingProxyType({})
+NO_ACTIVITIES: Final[Mapping[str, Activity]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request for one user. `catch_up` says that it continues a list known to have more rows."""
+    """One request for one list, and why."""
 
     uid: str
-    catch_up: bool
+    lane: Lane
+
+    @property
+    def catch_up(self) -> bool:
+        """It continues a list known to have more rows."""
+        return self.lane is Lane.CATCH_UP
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Seat:
-    due: float
-    version: int = 0
-    deadline: float = math.inf
-    in_flight: bool = False
+    wish: Wish
+    activity: Activity
+    key: float  # in virtual time
+    polled_at: float  # start of the latest poll that was answered
+    timer: float = math.inf  # somebody waits for this list at that moment
+    look_at: float = math.inf
+
+
+class _Flight(NamedTuple):
+    lane: Lane
+    began: float
+    present: float  # in virtual time
 
 
 class Turns:
-    """The order of polls. One request per user is in flight at any time, whatever asked for it."""
+    """The order of polls. One request per list is in flight at any time, whatever asked for it.
 
-    def __init__(self, *, policy: IntervalPolicy, random: Random) -> None:
-        self._policy = policy
+    Every turn taken must end, in `finished` or in `failed`; until then its list is not polled again.
+    """
+
+    def __init__(self, *, random: Random, min_interval: float, rate: float) -> None:
+        """`min_interval`: seconds from poll to poll of a list; `rate`: requests a second that are granted."""
         self._random = random
+        self._min_interval = min_interval
+        self._rate = _positive(rate)
+        self._present = 0.0  # virtual time
+        self._granted = 0  # turns so far
+        self._looked = 0  # and at the latest second look
         self._seats: dict[str, _Seat] = {}
-        self._heap: list[tuple[float, int, str, int]] = []
-        self._order = itertools.count()
-        self._catch_up: OrderedDict[str, None] = OrderedDict()
-        self._catch_up_next = True
+        self._flights: dict[str, _Flight] = {}
+        # A list is in flight, or in one of these three. Who competes has a deadline too, or missed it.
+        self._competing = Agenda()  # by key
+        self._catching_up: OrderedDict[str, None] = OrderedDict()
+        self._resting = Agenda()  # until a moment
+        self._deadlines = Agenda()
+        self._overdue: OrderedDict[str, None] = OrderedDict()
+        self._looks = Agenda()
+        self._promises = Promises()
+        self._auto = math.inf
+        self.stretch = 1.0  #: what all promises are multiplied by, so that the budget can keep them
 
     def __len__(self) -> int:
         return len(self._seats)
 
-    def add(self, uids: Iterable[str], now: float) -> None:
-        """Seat new users, spread over one interval in random order; the first is due at once."""
+    # --- who is polled, and how much the operator cares ---------------------------------------------------
+
+    def add(
+        self,
+        uids: Iterable[str],
+        now: float,
+        *,
+        wishes: Mapping[str, Wish] = NO_WISHES,
+        activities: Mapping[str, Activity] = NO_ACTIVITIES,
+    ) -> None:
+        """Seat new lists at random places of their first round; those seated already are left as they are."""
         fresh = [uid for uid in dict.fromkeys(uids) if uid not in self._seats]
-        self._random.shuffle(fresh)
-        self._policy.resize(len(self._seats) + len(fresh))
-        for place, uid in enumerate(fresh):
-            share = self._policy.after_poll(uid, found=0, now=now) * place / len(fresh)
-            self._seats[uid] = _Seat(due=now + share)
-            self._push(uid)
+        for uid in fresh:
+            activity = activities.get(uid) or Activity(now=now)
+            self._seats[uid] = _Seat(
+                wish=wishes.get(uid, ORDINARY), activity=activity, key=0.0, polled_at=now
+            )
+            self._promises.add(self._seats[uid].wish.max_staleness)
+        self._settle_promises()
+        # Deadlines may spend so much on them: a few new lists are read soon, many are spread.
+        round_s = len(fresh) / (DEADLINE_SHARE * self._rate)
+        for uid in fresh:
+            self._place(uid, self._seats[uid], round_s=round_s, now=now)
+
+    def wish(self, uid: str, wish: Wish, now: float) -> None:
+        """The operator's wish for a list changed."""
+        seat = self._seats.get(uid)
+        if seat is None or seat.wish == wish:
+            return
+        self._promises.remove(seat.wish.max_staleness)
+        self._promises.add(wish.max_staleness)
+        seat.wish = wish
+        self._settle_promises()
+        seat.key = min(seat.key, self._present + _stride(seat, now))
+        if uid in self._competing:
+            self._compete(uid, seat)
 
     def remove(self, uid: str) -> None:
-        """Forget a user; a poll under way ends without a next one."""
-        self._seats.pop(uid, None)
-        self._catch_up.pop(uid, None)
-        self._policy.resize(len(self._seats))
+        """Forget a list; a poll under way ends without a next one."""
+        if seat := self._seats.pop(uid, None):
+            self._withdraw(uid)
+            self._promises.remove(seat.wish.max_staleness)
+            self._settle_promises()
 
     def expect_by(self, uid: str, at: float) -> None:
-        """Poll the user no later than at `at`, because a timer waits for it; infinity withdraws that."""
+        """Poll the list no later than at `at`, because a timer waits for it; infinity withdraws that."""
         if seat := self._seats.get(uid):
-            seat.deadline = at
-            self._push(uid)
+            seat.timer = at
+            self._schedule(uid, seat)
+
+    def look_again(self, uid: str, at: float) -> None:
+        """A second look at the list is due at `at`. It waits until every 20th request at most is one."""
+        if seat := self._seats.get(uid):
+            seat.look_at = at
+            if uid in self._competing:
+                self._looks.put(uid, at)
+
+    def resize(self, rate: float, now: float) -> None:  # noqa: ARG002 - every event has its time
+        """The budget grants another rate, in requests a second."""
+        self._rate = _positive(rate)
+        self._settle_promises()
+
+    # --- whose turn ----------------------------------------------------------------------------------------
 
     def wait(self, now: float) -> float:
         """Seconds until somebody's turn; infinity if nobody has one."""
-        if self._catch_up:
+        self._advance(now)
+        if self._catching_up or self._competing:
             return 0.0
-        self._drop_stale()
-        return max(0.0, self._heap[0][0] - now) if self._heap else math.inf
-
-    def overdue(self, now: float) -> int:
-        """How many users wait for a turn that is theirs already. Looks at every user."""
-        due = sum(s.due <= now and not s.in_flight for u, s in self._seats.items() if u not in self._catch_up)
-        return due + len(self._catch_up)
+        return max(0.0, self._resting.first() - now)
 
     def take(self, now: float) -> Turn | None:
-        """The next turn, or None before its time. Others waiting, catch-up gets at most every second one."""
-        self._drop_stale()
-        is_due = bool(self._heap) and self._heap[0][0] <= now
-        if self._catch_up and (self._catch_up_next or not is_due):
-            uid, _ = self._catch_up.popitem(last=False)
-            self._catch_up_next = False
-            return self._start(uid, catch_up=True)
-        self._catch_up_next = True
-        return self._start(heapq.heappop(self._heap)[2], catch_up=False) if is_due else None
+        """The next turn, or None before its time."""
+        self._advance(now)
+        turn = self._next(now)
+        if turn is not None:
+            self._granted += 1
+            self._start(turn, now)
+        return turn
 
-    def finished(self, uid: str, *, found: int, more: bool, now: float) -> None:
-        """A poll was answered; with `more` rows waiting the user goes on as a catch-up."""
-        if seat := self._end(uid):
-            seat.due = now + self._jittered(self._policy.after_poll(uid, found=found, now=now))
-            if more:
-                self._catch_up[uid] = None
-            else:
-                self._push(uid)
+    def overdue(self, now: float) -> int:
+        """How many lists wait for a turn that should have come by now."""
+        self._advance(now)
+        return len(self._overdue)
+
+    def finished(self, uid: str, *, ages: Sequence[float], more: bool, now: float) -> None:
+        """A poll was answered, with new rows of these ages in seconds; if there are `more` it goes on."""
+        flight = self._flights.pop(uid, None)
+        seat = self._seats.get(uid)
+        if flight is None or seat is None:
+            return
+        seat.activity.saw(ages, now)
+        if flight.lane is not Lane.SECOND_LOOK:  # which reads backwards and doesn't see what is new
+            seat.polled_at = flight.began
+            seat.key = flight.present + _stride(seat, now) * self._random.uniform(1 - JITTER, 1 + JITTER)
+        if more:
+            self._resting.drop(uid)
+            self._catching_up[uid] = None
+        else:
+            self._rest(uid, seat, until=flight.began + self._min_interval, now=now)
 
     def failed(self, uid: str, *, retry_in: float, now: float) -> None:
-        """A poll was not answered; the user waits `retry_in` seconds, timers or not."""
-        if seat := self._end(uid):
-            seat.due = now + retry_in
-            seat.deadline = math.inf
-            self._push(uid)
+        """A poll was not answered; the list waits `retry_in` seconds, timers or not, its place kept."""
+        flight = self._flights.pop(uid, None)
+        seat = self._seats.get(uid)
+        if flight is None or seat is None:
+            return
+        if flight.lane is Lane.SECOND_LOOK:
+            seat.look_at = min(seat.look_at, now)
+        self._rest(uid, seat, until=now + retry_in, now=now)
 
-    def _start(self, uid: str, *, catch_up: bool) -> Turn:
-        seat = self._seats[uid]
-        seat.in_flight = True
-        seat.version += 1
-        if not catch_up:
-            seat.deadline = math.inf
-        return Turn(uid, catch_up)
+    # --- what others ask -----------------------------------------------------------------------------------
 
-    def _end(self, uid: str) -> _Seat | None:
-        if seat := self._seats.get(uid):
-            seat.in_flight = False
-        return seat
+    def activity(self, uid: str) -> Activity | None:
+        """What is known of a list, to be stored; None if it isn't seated."""
+        seat = self._seats.get(uid)
+        return seat.activity if seat else None
 
-    def _push(self, uid: str) -> None:
-        seat = self._seats[uid]
-        seat.version += 1
-        if not seat.in_flight and uid not in self._catch_up:
-            entry = (min(seat.due, seat.deadline), next(self._order), uid, seat.version)
-            heapq.heappush(self._heap, entry)
+    def staleness(self, uid: str) -> float:
+        """The promise in force for a seated list, in seconds: stretched if need be."""
+        return self._promise(self._seats[uid])
 
-    def _drop_stale(self) -> None:
-        while self._heap:
-            _, _, uid, version = self._heap[0]
-            seat = self._seats.get(uid)
-            if seat is not None and seat.version == version:
-                return
-            heapq.heappop(self._heap)
+    def loads(self, now: float, *, most: int, random: Random) -> list[Load]:
+        """At most `most` lists, chosen by chance, for the prediction."""
+        seats = list(self._seats.values())
+        chosen = seats if len(seats) <= most else random.sample(seats, most)
+        return [Load(seat.activity.rate(now), seat.wish.weight, self._promise(seat)) for seat in chosen]
 
-    def _jittered(self, seconds: float) -> float:
-        return seconds * self._random.uniform(1 - JITTER, 1 + JITTER)
+    # --- a turn --------------------------------------------------------------------------------------------
+
+    def _next(self, now: float) -> Turn | None:
+        lanes = SLOTS[self._granted % len(SLOTS)]
+        is_looks_time = self._granted - self._looked >= LOOK_EVERY and lanes[0] is not Lane.DEADLINE
+        if is_looks_time and self._looks.first() <= now:
+            return Turn(self._looks.top(), Lane.SECOND_LOOK)
+        for lane in lanes:
+            if uid := self._first(lane):
+                return Turn(uid, lane)
+        return None
+
+    def _first(self, lane: Lane) -> str | None:
+        match lane:
+            case Lane.DEADLINE:
+                return next(iter(self._overdue), None)
+            case Lane.CATCH_UP:
+                return next(iter(self._catching_up), None)
+            case _:
+                return self._competing.top() if self._competing else None
+
+    def _start(self, turn: Turn, now: float) -> None:
+        seat = self._seats[turn.uid]
+        self._withdraw(turn.uid)
+        match turn.lane:
+            case Lane.SECOND_LOOK:
+                seat.look_at = math.inf
+                self._looked = self._granted
+            case Lane.SHARE:
+                seat.timer = math.inf
+                self._present = max(self._present, seat.key)
+            case Lane.DEADLINE:
+                seat.timer = math.inf
+        self._flights[turn.uid] = _Flight(turn.lane, now, self._present)
+
+    def _withdraw(self, uid: str) -> None:
+        for agenda in (self._competing, self._resting, self._deadlines, self._looks):
+            agenda.drop(uid)
+        for queue in (self._catching_up, self._overdue):
+            queue.pop(uid, None)
+
+    # --- who competes --------------------------------------------------------------------------------------
+
+    def _place(self, uid: str, seat: _Seat, *, round_s: float, now: float) -> None:
+        """The random first phase, in virtual and in real time; else quiet lists always come all at once."""
+        promise = self._promise(seat)
+        seat.key = self._present + self._random.random() * _stride(seat, now)
+        seat.polled_at = now + self._random.random() * min(round_s, promise) - promise
+        if flight := self._flights.get(uid):  # removed and back while its last poll is under way
+            self._resting.put(uid, flight.began + LONGEST_FLIGHT_S)
+        else:
+            self._compete(uid, seat)
+
+    def _rest(self, uid: str, seat: _Seat, *, until: float, now: float) -> None:
+        if until > now:
+            self._resting.put(uid, until)
+        else:
+            self._resting.drop(uid)
+            self._compete(uid, seat)
+
+    def _compete(self, uid: str, seat: _Seat) -> None:
+        self._competing.put(uid, seat.key)
+        self._schedule(uid, seat)
+        if seat.look_at < math.inf:
+            self._looks.put(uid, seat.look_at)
+
+    def _advance(self, now: float) -> None:
+        """Let those compete whose rest is over, and see who is overdue."""
+        while self._resting.first() <= now:
+            _, uid = self._resting.pop()
+            self._compete(uid, self._seats[uid])
+        while self._deadlines.first() <= now:
+            _, uid = self._deadlines.pop()
+            if (at := self._deadline(self._seats[uid])) > now:  # promises became longer
+                self._deadlines.put(uid, at)
+            else:
+                self._overdue[uid] = None
+
+    # --- promises ------------------------------------------------------------------------------------------
+
+    def _schedule(self, uid: str, seat: _Seat) -> None:
+        if uid in self._competing:
+            self._overdue.pop(uid, None)
+            self._deadlines.put(uid, self._deadline(seat))
+
+    def _deadline(self, seat: _Seat) -> float:
+        return min(seat.polled_at + self._promise(seat), seat.timer)
+
+    def _promise(self, seat: _Seat) -> float:
+        wished = seat.wish.max_staleness
+        return max(self._min_interval, self.stretch * (self._auto if wished is None else wished))
+
+    def _settle_promises(self) -> None:
+        """Work out what can be promised. Deadlines come earlier at once; later ones are noticed when due."""
+        auto, stretch = self._promises.auto(self._rate), self._promises.stretch(self._rate)
+        if _is_near(auto, self._auto) and _is_near(stretch, self.stretch):
+            return
+        are_shorter = auto < self._auto or stretch < self.stretch
+        self._auto, self.stretch = auto, stretch
+        if are_shorter:
+            for uid, seat in self._seats.items():
+                self._schedule(uid, seat)
 
 
 def backoff(failures: int, *, random: Random, first: float = 2.0, most: float = 300.0) -> float:
     """Seconds to leave a failing user alone: doubling from `first` to `most`, half of it random."""
     ceiling = min(most, first * 2.0 ** min(failures - 1, 16))
     return random.uniform(ceiling / 2, ceiling)
+
+
+def _stride(seat: _Seat, now: float) -> float:
+    return 1.0 / math.sqrt(seat.wish.weight * seat.activity.rate(now))
+
+
+def _is_near(one: float, other: float) -> bool:
+    return abs(one - other) <= DRIFT * other if math.isfinite(other) else one == other
+
+
+def _positive(rate: float) -> float:
+    if not 0.0 < rate < math.inf:
+        raise ValueError(f"the rate of requests must be above 0, not {rate}")
+    return rate

@@ -7,15 +7,16 @@ meets only RE2, whose time is linear in the text: no message can stall the engin
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import re2
 
 from rules.model import Attachment, Message, Value, WatchSet
 
 Test = Callable[[Message, WatchSet], bool]
+K = TypeVar("K")
 
 TEXT_LIMIT: Final = 65_536  # characters of one text that are looked at; the API takes no longer one
 REGEX_MEMORY: Final = 8 << 20  # bytes that RE2 may use for one pattern; with less it falls back to a slow way
@@ -26,11 +27,22 @@ REGEX_STEPS: Final = 4_000
 FILE_TYPES: Final = ("image", "video", "audio", "file")
 
 
+class Key(NamedTuple):
+    """Something a message may have: its sender, one of its tags, a word in its text."""
+
+    aspect: str
+    value: Hashable
+
+
 class Interest(NamedTuple):
-    """Which messages a condition could hold for: their categories and types, None meaning any."""
+    """Which messages a condition could hold for: their categories, types and keys, None meaning any.
+
+    Of several keys a message needs one.
+    """
 
     categories: frozenset[str] | None = None
     types: frozenset[str] | None = None
+    keys: frozenset[Key] | None = None  #: see `rules.access`
 
 
 ANYTHING: Final = Interest()
@@ -83,7 +95,7 @@ def globs(patterns: Iterable[str]) -> Callable[[str], bool]:
     if not wild:
         return exact.__contains__
     # (?s): a hostile line break inside a name must not end the match.
-    search = regex("(?s)" + "|".join(f"(?:{_glob_source(pattern)})" for pattern in wild)).fullmatch
+    search = regex("(?s)" + "|".join(f"(?:{glob_source(pattern)})" for pattern in wild)).fullmatch
     return lambda text: text in exact or search(encoded(text)) is not None
 
 
@@ -91,7 +103,7 @@ def is_glob(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def _glob_source(pattern: str) -> str:
+def glob_source(pattern: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(char) or re2.escape(char) for char in pattern)
 
 
@@ -438,6 +450,11 @@ class Attachments(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"
         said += [f"at most {self.max_size} bytes"] if self.max_size is not None else []
         return f"an attachment ({', '.join(said)})" if said else "an attachment"
 
+    @property
+    def is_detailed(self) -> bool:
+        """Whether it asks for more than that there is one."""
+        return next(self._checks(), None) is not None
+
     def compile(self) -> Test:
         checks = list(self._checks())
         if not checks:
@@ -492,7 +509,7 @@ class AllOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
         met = ANYTHING
         for condition in self.conditions:
             other = condition.interest()
-            met = Interest(*(_both(a, b) for a, b in zip(met, other, strict=True)))
+            met = Interest(_both(met.categories, other.categories), _both(met.types, other.types))
         return met
 
     def parts(self) -> Iterator[Condition]:
@@ -514,8 +531,7 @@ class AnyOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
 
     def interest(self) -> Interest:
         """What some part may hold for; categories and types widen apart, which errs on the safe side."""
-        parts = [condition.interest() for condition in self.conditions]
-        return Interest(*(_union([part[i] for part in parts]) for i in range(2)))
+        return either_interest([condition.interest() for condition in self.conditions])
 
     def parts(self) -> Iterator[Condition]:
         yield self
@@ -550,11 +566,20 @@ def beyond_interest(condition: Condition) -> Condition:
     return left[0] if len(left) == 1 else AllOf(conditions=left)
 
 
+def either_interest(parts: Sequence[Interest]) -> Interest:
+    """What a rule is after that looks at the messages of each part: at two conditions, say."""
+    return Interest(
+        _union([part.categories for part in parts]),
+        _union([part.types for part in parts]),
+        _union([part.keys for part in parts]),
+    )
+
+
 def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
     return a if b is None else b if a is None else a & b
 
 
-def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+def _union(sets: Sequence[frozenset[K] | None]) -> frozenset[K] | None:
     known = [one for one in sets if one is not None]
     return frozenset().union(*known) if len(known) == len(sets) else None
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
-from rules.conditions import Interest
+from rules.index import Index
 from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling
 from rules.model import (
     Alert,
@@ -35,8 +35,6 @@ from rules.model import (
 )
 from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
 from rules.text import Place, Problem
-
-E = TypeVar("E")
 
 LINK: Final = "link"
 """The annotation that holds the link made from `alerts.link`, unless the rule has its own."""
@@ -61,29 +59,6 @@ class Rule:
     def describe(self) -> str:
         """What it looks for, in words."""
         return f"{self.name} ({self.severity}): {self.logic.describe()}"
-
-
-class Index(Generic[E]):
-    """Which entries could concern a message of some category and type: rules cost only where they apply."""
-
-    def __init__(self, entries: Sequence[tuple[Interest, E]]) -> None:
-        named = {word for interest, _ in entries for word in interest.categories or ()}
-        self._tables = {category: _by_type(entries, category) for category in named}
-        self._others = _by_type(entries, None)
-
-    def at(self, message: Message) -> tuple[E, ...]:
-        types, rest = self._tables.get(message.category, self._others)
-        return types.get(message.type, rest)
-
-
-def _by_type(
-    entries: Sequence[tuple[Interest, E]], category: str | None
-) -> tuple[dict[str, tuple[E, ...]], tuple[E, ...]]:
-    """Entries for one category (None: one that no entry names): by named type, and for all other types."""
-    here = [(i.types, entry) for i, entry in entries if i.categories is None or category in i.categories]
-    named = {word for types, _ in here for word in types or ()}
-    table = {word: tuple(e for types, e in here if types is None or word in types) for word in named}
-    return table, tuple(entry for types, entry in here if types is None)
 
 
 class RuleSet:

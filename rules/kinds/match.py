@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rules.access import interest_of
 from rules.conditions import Condition, Field, Interest, Mentions, Test, beyond_interest
 from rules.kinds.base import Found, Kind, Needs, evidence
 from rules.model import Attachment, Message, MessageId, Party, UserId, WatchSet, watched
@@ -18,7 +19,7 @@ class Match:
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
-        self.interest: Interest = condition.interest()
+        self.interest: Interest = interest_of(condition)
         self.test: Test = beyond_interest(condition).compile()
         self._is_about_mentions = any(isinstance(part, Mentions) for part in condition.parts())
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 
 from rules.model import Alert, AlertId, RuleName, StateKey, Status, Timer, UserId
 
-from .intake import timer_of
 from .outbox import ENTRIES, entry_of
-from .tables import alerts, attempts, closures, entries, mutes, rejects, rules, store, tallies, timers, users
+from .states import timer_of
+from .tables import alerts, attempts, closures, entries, mutes, rejects, rules, store, tallies, timers
+from .users import USER, USERS, user_of
 from .values import (
     Attempt,
     Closure,
@@ -62,12 +64,15 @@ class Reads(ABC):
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     def users(self) -> list[UserRow]:
-        """Every user that was ever watched, by uid."""
-        return [UserRow(**row) for row in self._rows(select(users).order_by(users.c.uid))]
+        """Every user that is watched or not yet forgotten, by uid; `recent` is left out: `user` has it."""
+        with self._reading() as connection:
+            rows = list(map(user_of, connection.execute(USERS)))
+        return sorted(rows, key=attrgetter("uid"))
 
     def user(self, uid: UserId) -> UserRow | None:
-        rows = self._rows(select(users).where(users.c.uid == uid))
-        return UserRow(**rows[0]) if rows else None
+        with self._reading() as connection:
+            row = connection.execute(USER, {"of_uid": uid}).one_or_none()
+        return user_of(row) if row else None
 
     def timers(self) -> list[Timer]:
         """The pending timers, the earliest first."""

@@ -23,6 +23,7 @@ from .tables import (
     states,
     timers,
     tombstones,
+    users,
 )
 from .values import EntryState, Mute
 
@@ -48,21 +49,30 @@ class Upkeep(Part):
         self._run(update(mutes).where(mutes.c.id == id, mutes.c.until > now).values(until=now))
         self._announce()
 
-    def prune(self, now: datetime, keep: timedelta) -> int:
+    def prune(self, now: datetime, keep: timedelta, *, grace: timedelta | None = None) -> int:
         """Remove what was settled more than `keep` ago; call again until it returns 0, the rows removed.
 
         Alerts with an entry still pending stay, however old; dead letters go like the delivered. Of a removed
-        alert the id stays as a tombstone, so that it is never found again, and the sums stay whole.
+        alert the id stays as a tombstone, so that it is never found again, and the sums stay whole. Users who left more
+        than `grace` ago are forgotten; without `grace` nobody is.
         """
         before = now - keep
         return (
-            self._prune_alerts(now, before)
+            (0 if grace is None else self.forget(now - grace))
+            + self._prune_alerts(now, before)
             + self._prune_rows(notifications, _is_done(before))
             + self._prune_rows(rejects, rejects.c.at < before)
             + self._prune_rows(closures, closures.c.at < before)
             + self._prune_rows(mutes, mutes.c.until < before)
             + self._prune_rows(states, _is_expired(now))
         )
+
+    def forget(self, before: datetime) -> int:
+        """Remove the users who left before `before`, place and all; call again until it returns 0.
+
+        Watched again, such a user is new. The ids of its alerts are kept: nothing is told twice.
+        """
+        return self._prune_rows(users, users.c.left_at < before)
 
     def _prune_alerts(self, now: datetime, before: datetime) -> int:
         busy = exists().where(

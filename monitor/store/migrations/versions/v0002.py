@@ -17,8 +17,13 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("cohort", sa.Text()))
     op.add_column("users", sa.Column("found_at", sa.BigInteger()))
     op.add_column("users", sa.Column("left_at", sa.BigInteger()))
-    op.add_column("users", sa.Column("recent", sa.LargeBinary()))
-    op.create_index(op.f("ix_users_left_at"), "users", ["left_at"])
+    op.create_table(
+        "recent",
+        sa.Column("uid", sa.Text(), nullable=False),
+        sa.Column("ids", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["uid"], ["users.uid"], name=op.f("fk_recent_uid"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("uid", name=op.f("pk_recent")),
+    )
 
 
 def downgrade() -> None:

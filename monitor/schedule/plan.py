@@ -68,15 +68,53 @@ def shared_out(loads: Sequence[Load], *, budget: float, min_interval: float) -> 
 
     Promises that need more than the budget are stretched alike.
     """
+    needed = sum(1.0 / _slowest(load, min_interval) for load in loads)
+    if needed >= budget:
+        return [needed / budget * _slowest(load, min_interval) for load in loads]
+    paid = price([(load, 1.0) for load in loads], budget=budget, min_interval=min_interval)
+    return [gap(load, paid, min_interval) for load in loads]
+
+
+def gap(load: Load, price: float, min_interval: float) -> float:
+    """Seconds between two polls of a list, at the price (the c of the rule) that everybody pays."""
+    wish = price * math.sqrt(load.weight * max(RARE, load.rate))
+    slowest = _slowest(load, min_interval)
+    return max(min_interval, 1.0 / wish) if wish * slowest > 1.0 else slowest
+
+
+def price(loads: Sequence[tuple[Load, float]], *, budget: float, min_interval: float) -> float:
+    """The c for which all polls together are the budget; each load stands for so many lists.
+
+    Infinite if all can be polled as often as they may. Newton's steps, which end at once where no bound
+    counts, within a bracket that makes them safe.
+    """
     most = 1.0 / min_interval
-    least = [min(most, 1.0 / min(LONGEST_S, load.max_staleness)) for load in loads]
-    if (needed := sum(least)) >= budget:
-        return [needed / budget / slowest for slowest in least]
-    if most * len(loads) <= budget:
-        return [min_interval] * len(loads)
-    pulls = [math.sqrt(load.weight * max(RARE, load.rate)) for load in loads]
-    price = _price(pulls, least, most, budget)
-    return [1.0 / min(most, max(slowest, price * pull)) for pull, slowest in zip(pulls, least, strict=True)]
+    terms = [
+        (math.sqrt(load.weight * max(RARE, load.rate)), 1.0 / _slowest(load, min_interval), lists)
+        for load, lists in loads
+    ]
+    if most * sum(lists for *_, lists in terms) <= budget:
+        return math.inf
+    low, high = 0.0, math.inf
+    paid = budget / sum(pull * lists for pull, _, lists in terms)
+    for _ in range(STEPS):
+        spent = slope = 0.0
+        for pull, least, lists in terms:
+            wish = paid * pull
+            if wish <= least:
+                spent += least * lists
+            elif wish >= most:
+                spent += most * lists
+            else:
+                spent += wish * lists
+                slope += pull * lists
+        if abs(spent - budget) <= CLOSE * budget:
+            break
+        low, high = (paid, high) if spent < budget else (low, paid)
+        paid += (budget - spent) / slope if slope else math.inf
+        if not low < paid < high:
+            paid = 2.0 * low if high == math.inf else (low + high) / 2.0
+    return paid
 
 
 def waits(rates: Sequence[float], gaps: Sequence[float]) -> tuple[float, float]:
@@ -95,31 +133,5 @@ def waits(rates: Sequence[float], gaps: Sequence[float]) -> tuple[float, float]:
     return mean, at
 
 
-def _price(pulls: Sequence[float], least: Sequence[float], most: float, budget: float) -> float:
-    """The c for which all of min(most, max(least, c·pull)) together are the budget.
-
-    Newton's steps, which end at once where nothing is clamped, within a bracket that makes them safe.
-    """
-    low, high = 0.0, math.inf
-    price = budget / sum(pulls)
-    for _ in range(STEPS):
-        spent = slope = 0.0
-        for pull, slowest in zip(pulls, least, strict=True):
-            wish = price * pull
-            if wish <= slowest:
-                spent += slowest
-            elif wish >= most:
-                spent += most
-            else:
-                spent += wish
-                slope += pull
-        if abs(spent - budget) <= CLOSE * budget:
-            break
-        if spent < budget:
-            low = price
-        else:
-            high = price
-        price += (budget - spent) / slope if slope else math.inf
-        if not low < price < high:
-            price = 2.0 * low if high == math.inf else (low + high) / 2.0
-    return price
+def _slowest(load: Load, min_interval: float) -> float:
+    return max(min_interval, min(LONGEST_S, load.max_staleness))

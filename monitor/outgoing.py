@@ -18,10 +18,10 @@ def client(
     Redirects are never followed: keys and alerts would travel along. There is no timeout here: deadlines are
     set once, round a whole exchange, by whoever asks. Proxy variables and ~/.netrc of the environment are
     not heeded, so that nothing but the settings decides where keys go; a private certificate authority is
-    named by SSL_CERT_FILE or SSL_CERT_DIR. The certificates are read once in a process (45 ms).
+    named by SSL_CERT_FILE or SSL_CERT_DIR.
     """
     return httpx.AsyncClient(
-        transport=transport or httpx.AsyncHTTPTransport(verify=_tls(), limits=limits, trust_env=False),
+        transport=transport or httpx.AsyncHTTPTransport(verify=tls(), limits=limits, trust_env=False),
         headers={"user-agent": user_agent(), **headers},
         follow_redirects=False,
         timeout=None,  # noqa: S113 - see above
@@ -37,5 +37,8 @@ def user_agent() -> str:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+def tls() -> ssl.SSLContext:
+    """Whom we trust, for HTTP/1.1. The certificates are read once in a process (45 ms)."""
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -23,7 +23,7 @@ MAY = {
     "monitor.logs": {"structlog"},
     "monitor.metrics": {"prometheus_client"},
     "monitor.schedule": set(),
-    "monitor.source": {*SHARED, *LOUD, "rules.model", "monitor.outgoing", "httpx", "msgspec"},
+    "monitor.source": {*SHARED, *LOUD, "rules.model", "monitor.outgoing", "httpx", "httptools", "msgspec"},
     "monitor.source.pages": {"rules.model", "msgspec", "monitor.source"},
     "monitor.store": {*SHARED, *LOUD, "rules.model", "sqlalchemy", "alembic", "msgspec", "outcome"},
     "monitor.drain": {"rules.model", "monitor.store.values", "msgspec"},

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import msgspec
-import trio
 
 from monitor.clock import Clock
 from monitor.errors import ConfigError
-from monitor.source.body import Body, Unreadable
+from monitor.source.exchange import Exchange, Params, Reply
 from monitor.source.failures import (
     BadKey,
     BadRequest,
@@ -28,11 +25,8 @@ from monitor.source.failures import (
     UnknownGroup,
     UnknownUser,
     Unreachable,
-    failure,
-    redact,
-    told,
 )
-from monitor.source.headers import ApiTime, http_date, rate_info, retry_after
+from monitor.source.headers import rate_info
 from monitor.source.pages import Count, Page, Undecodable, decode, decode_counts
 from monitor.source.people import People, decode_group, decode_people, decode_user
 from monitor.source.query import Affix, MessageQuery, UserQuery
@@ -61,10 +55,9 @@ __all__ = [
 ]
 
 MIB: Final = 1024 * 1024
+PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")  # what a uid or guid consists of
 REGIONS: Final = ("us", "eu", "in")
 EXAMPLES: Final = {"uid": "superhero1", "guid": "hiking-group"}
-
-Params = Sequence[tuple[str, str]]
 
 
 class Endpoint(StrEnum):
@@ -88,23 +81,13 @@ def base_url(app_id: str, region: str) -> str:
     return f"https://{app_id.lower()}.api-{region}.cometchat.io/v3"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A good answer before decoding."""
-
-    body: bytes
-    headers: httpx.Headers
-    started_at: datetime  #: when the request began, in API time
-    received_at: datetime  #: when the answer was complete, by our clock
-    skew: timedelta  #: API clock minus ours, as far as the `Date` headers prove it
-
-
 class Client:
     """Asks the API with one key, one request a call.
 
-    `api_key` is read for every request, so that a rotated key file is picked up. Every method raises a
-    SourceError, whose text never holds the key; each request has `timeout_s` from its first byte to the last
-    one of the answer. Cancelling one leaves nothing behind: all requests are reads.
+    `api_key` is read again every second and after a refusal, so that a rotated key file is picked up. Every
+    method raises a SourceError, whose text never holds the key; each request has `timeout_s` from its first
+    byte to the last one of the answer. Cancelling one leaves nothing behind: all requests are reads. `http`
+    is the network or what stands in for it, as `transport.open_http` gives it.
     """
 
     def __init__(
@@ -112,18 +95,19 @@ class Client:
         *,
         base_url: str,
         api_key: Callable[[], str],
-        http: httpx.AsyncClient,
+        http: httpx.AsyncBaseTransport,
         clock: Clock,
         timeout_s: float = 30,
         max_body: int = 32 * MIB,
     ) -> None:
-        self._base = _checked(base_url)
-        self._api_key = api_key
-        self._http = http
-        self._clock = clock
-        self._timeout_s = timeout_s
-        self._max_body = max_body
-        self._api_time = ApiTime()
+        self._exchange = Exchange(
+            base_url=base_url,
+            api_key=api_key,
+            http=http,
+            clock=clock,
+            timeout_s=timeout_s,
+            max_body=max_body,
+        )
 
     async def messages(
         self,
@@ -147,7 +131,12 @@ class Client:
         except Undecodable as problem:
             raise _nonsense(request, problem) from None
         return Page(
-            **msgspec.structs.asdict(decoded),
+            messages=decoded.messages,
+            rejects=decoded.rejects,
+            rows=decoded.rows,
+            size=decoded.size,
+            min_id=decoded.min_id,
+            max_id=decoded.max_id,
             started_at=reply.started_at,
             received_at=reply.received_at,
             rate=rate_info(reply.headers, reply.received_at + reply.skew),
@@ -204,103 +193,7 @@ class Client:
         self, path: str, params: Params = (), *, on_behalf_of: str | None = None, request: str
     ) -> Reply:
         """GET `path` under the base URL. `request` names it in errors. Raises SourceError."""
-        key = self._key()
-        headers = {"apikey": key}
-        if on_behalf_of is not None:
-            headers["onBehalfOf"] = _header(on_behalf_of, "onBehalfOf")
-        try:
-            with trio.fail_after(self._timeout_s):
-                return await self._exchange(path, params, headers, request)
-        except trio.TooSlowError as slow:
-            text = f"{request}: no whole answer within {self._timeout_s:g} s; it will be tried again"
-            raise Unreachable(text) from slow
-        # OSError: an ASGI transport reports a dropped connection as the app raised it.
-        except (httpx.TransportError, OSError) as broken:
-            reason = redact(str(broken) or type(broken).__name__, (key,))
-            text = f"{request}: no answer from {self._host}: {reason}; check the network and api.base_url"
-            raise Unreachable(text) from broken
-
-    @property
-    def _host(self) -> str:
-        return urlsplit(self._base).netloc
-
-    async def _exchange(self, path: str, params: Params, headers: dict[str, str], request: str) -> Reply:
-        asked_at = self._clock.wall()
-        url = httpx.URL(self._base + path, params=list(params) or None)
-        async with self._http.stream("GET", url, headers=headers) as response:
-            answered_at = self._clock.wall()
-            body = await self._body(response, request)
-        received_at = self._clock.wall()
-        self._judge(response, body, request, headers["apikey"])
-        date = http_date(response.headers.get("date", ""))
-        if date is not None and "age" not in response.headers:  # a cache repeats an old date
-            self._api_time.observe(date, asked_at=asked_at, answered_at=answered_at)
-        skew = self._api_time.offset
-        return Reply(
-            body=body,
-            headers=response.headers,
-            started_at=asked_at + skew,
-            received_at=received_at,
-            skew=skew,
-        )
-
-    async def _body(self, response: httpx.Response, request: str) -> bytes:
-        """The unpacked body. httpx would inflate a piece whole before we could count it."""
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        body = Body(encoding=encoding, max_bytes=self._max_body)
-        # Not `break`: httpx nests generators, and only what is raised in the innermost one ends them all.
-        with trio.CancelScope() as rest:
-            async for piece in response.aiter_raw():
-                body.feed(piece)
-                if body.is_lost:
-                    rest.cancel()
-        try:
-            return body.close()
-        except Unreadable as problem:
-            text = f"{request}: HTTP {response.status_code}, {problem}; check what stands at {self._host}"
-            raise BadResponse(text, status=response.status_code) from None
-
-    def _judge(self, response: httpx.Response, body: bytes, request: str, key: str) -> None:
-        """Pass a good answer; raise what any other one means."""
-        if response.is_redirect:
-            raise _redirected(response, request)
-        # An error may come with status 200: the official SDK looks at the body alone.
-        if response.is_success and (b'"error"' not in body[:64] or told(body) is None):
-            return
-        now = self._clock.wall() + self._api_time.offset
-        raise failure(
-            status=response.status_code,
-            body=body,
-            request=request,
-            secrets=(key,),
-            retry_after=retry_after(response.headers, now),
-        )
-
-    def _key(self) -> str:
-        try:
-            key = self._api_key().strip()
-        except (OSError, ConfigError) as unreadable:  # while the file is exchanged: asked again later
-            raise BadKey(f"the API key can't be read: {unreadable}") from unreadable
-        if not key or not re.fullmatch(r"[!-~]+", key):
-            raise BadKey(
-                "the API key is empty or holds characters that no key has (40 hex digits are usual); "
-                "check api.api_key_file or COMETWATCH_API__API_KEY"
-            )
-        return key
-
-
-def _checked(url: str) -> str:
-    """`url` without a slash at its end. Raises ConfigError for what can't be the base of an API."""
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        parts, fine = None, False
-    if not fine or parts is None or parts.query or parts.fragment or parts.username:
-        raise ConfigError(
-            f"api.base_url is no plain http(s) address: {redact(url)!r}; for example http://127.0.0.1:9000/v3"
-        )
-    return url.rstrip("/")
+        return await self._exchange.ask(path, params, on_behalf_of=on_behalf_of, request=request)
 
 
 def _place(name: str, endpoint: Endpoint, on_behalf_of: str | None) -> tuple[str, str | None]:
@@ -326,26 +219,8 @@ def _segment(name: str, kind: str = "uid") -> str:
     """The name as one segment of a path, which it can't leave."""
     if name in {"", ".", ".."}:
         raise BadRequest(f"{name!r} is no {kind}; for example {EXAMPLES[kind]}")
-    return quote(name, safe="")
-
-
-def _header(value: str, name: str) -> str:
-    if not re.fullmatch(r"[!-~]+", value):
-        raise BadRequest(f"{name}: {redact(value)!r} is no uid; for example superhero1")
-    return value
+    return name if PLAIN.fullmatch(name) else quote(name, safe="")
 
 
 def _nonsense(request: str, problem: Undecodable) -> BadResponse:
     return BadResponse(f"{request}: {problem}; check api.base_url, and what stands between us and CometChat")
-
-
-def _redirected(response: httpx.Response, request: str) -> BadResponse:
-    try:
-        target = urlsplit(response.headers.get("location", "")).hostname or "another path"
-    except ValueError:
-        target = "nowhere"
-    text = (
-        f"{request}: HTTP {response.status_code} to {redact(target)}: redirects are refused, "
-        "the API key would go along; set api.base_url to the final address"
-    )
-    return BadResponse(text, status=response.status_code)

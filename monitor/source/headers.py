@@ -57,6 +57,20 @@ def http_date(text: str) -> datetime | None:
     return found.astimezone(UTC) if 2000 <= found.year < 3000 else None
 
 
+class HttpDates:
+    """Reads `Date` headers, which many answers of one second share, once."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._date: datetime | None = None
+
+    def read(self, text: str) -> datetime | None:
+        """The same as `http_date`."""
+        if text != self._text:
+            self._text, self._date = text, http_date(text)
+        return self._date
+
+
 def rate_spelling(headers: Mapping[str, str]) -> str | None:
     """Which of the two documented spellings this server uses: "X-RateLimit-…", "X-Rate-Limit-…" or None."""
     for name in headers:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
+
+from msgspec.structs import astuple
 
 from rules.model import MessageId, Value
 
@@ -104,26 +107,28 @@ class UserQuery(Value, frozen=True, kw_only=True):
         return _params(self)
 
 
-def _params(query: Value) -> list[tuple[str, str]]:
-    return [
-        (name, _written(value))
-        for field in query.__struct_fields__
-        if (value := getattr(query, field)) is not None
-        for name in _names(field)
-    ]
-
-
 # The documents spell one parameter in two ways, older and newer copies; a server heeds the one it knows.
 SPELLINGS: Final = {"mentions_with_tag_info": ("mentionsWithTagInfo", "mentionswithTagInfo")}
 
 
-def _names(field: str) -> tuple[str, ...]:
-    return SPELLINGS.get(field) or (_camel(field),)
+@cache
+def _names(query: type[Value]) -> tuple[tuple[str, ...], ...]:
+    """How each field is spelled."""
+    return tuple(SPELLINGS.get(field) or (_camel(field),) for field in query.__struct_fields__)
 
 
 def _camel(field: str) -> str:
     first, *rest = field.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def _params(query: Value) -> list[tuple[str, str]]:
+    return [
+        (name, _written(value))
+        for names, value in zip(_names(type(query)), astuple(query), strict=True)
+        if value is not None
+        for name in names
+    ]
 
 
 def _written(value: Any) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from monitor.errors import ConfigError
 from monitor.source.client import (
@@ -243,12 +245,23 @@ async def test_an_acting_user_can_not_smuggle_a_header() -> None:
     assert server.asked == []
 
 
-async def test_the_key_is_read_for_every_request() -> None:
+async def test_a_rotated_key_is_picked_up_within_a_second(autojump_clock: MockClock) -> None:
     server, keys = Server(), iter([KEY, "fresh" * 8 + "\n"])
     async with talking_to(server, key=lambda: next(keys)) as client:
         await client.messages(UID, MessageQuery())
         await client.messages(UID, MessageQuery())
-    assert [asked.headers["apikey"] for asked in server.asked] == [KEY, "fresh" * 8]
+        await trio.sleep(1)
+        await client.messages(UID, MessageQuery())
+    assert [asked.headers["apikey"] for asked in server.asked] == [KEY, KEY, "fresh" * 8]
+
+
+async def test_a_refused_key_is_read_again_at_once() -> None:
+    server, keys = Server(Answer(b"{}", 401), Answer()), iter([KEY, "fresh" * 8])
+    async with talking_to(server, key=lambda: next(keys)) as client:
+        with pytest.raises(BadKey):
+            await client.messages(UID, MessageQuery())
+        await client.messages(UID, MessageQuery())
+    assert server.asked[-1].headers["apikey"] == "fresh" * 8
 
 
 @pytest.mark.parametrize("key", ["", "  \n", "two words", "line\nbreak", "schlüssel"])

@@ -162,7 +162,7 @@ class Discovery:
             page = await self._ask(partial(self._client.users, query_of(discover, page=number)))
             known = len(found)
             found.update((UserId(party.id), None) for party in page.parties if not party.id.startswith("@"))
-            if not page.more(PER_PAGE) or number == page.total_pages:
+            if not page.more(PER_PAGE) or number > (page.total_pages or MOST_PAGES):
                 return found
             if len(found) == known:
                 raise BadResponse(f"users: page {number} brings nobody new, the server does not turn pages")
@@ -197,8 +197,7 @@ class Discovery:
 
         def work(tx: Tx) -> None:
             for name, uids in found.items():
-                tx.add_users([uid for uid in uids if uid not in known.get(name, ())], start_at)
-                tx.find(name, uids, now)
+                tx.find(name, uids, now, start_at=start_at)
 
         if any(found.values()):
             await self._writer.submit(work)
@@ -235,7 +234,7 @@ def sightings(
     for name, found in read.items():
         earlier = before.get(name, {})
         if found is None:
-            mine = dict(earlier)
+            mine = {uid: now if uid in present else at for uid, at in earlier.items()}
         else:
             mine = dict.fromkeys(found, now)
             mine |= {uid: at for uid, at in earlier.items() if uid not in present and now - at < grace}

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from monitor.simulator.control import routes as control_routes
+from monitor.simulator.directory import list_users
 from monitor.simulator.front import Front, Sleep
 from monitor.simulator.lists import Viewer
 from monitor.simulator.lists import answer as list_answer
@@ -77,6 +78,7 @@ def _routes(world: World) -> list[BaseRoute]:
         at("/users", "GET", _list_users),
         at("/users", "POST", _create_user, is_login=True),
         at("/users/{uid}", "GET", _show_user),
+        at("/users/{uid}", "PUT", _change_user),
         at("/users/{uid}", "DELETE", _deactivate_user),
         at("/users/{uid}/auth_tokens", "POST", _login, is_login=True),
         at("/users/{uid}/messages", "GET", _list_user_messages),
@@ -161,46 +163,7 @@ async def _unknown_path(request: Request, _: Exception) -> Response:
 
 
 def _list_users(ask: Ask) -> Any:
-    params = ask.params
-    size = params.number("perPage", low=1, high=1000) or params.number("limit", low=1, high=1000) or 100
-    number = params.number("page", low=1, high=1_000_000) or 1
-    users = [user for user in ask.world.users.values() if _is_wanted(ask, user.uid)]
-    if params.flag("count"):
-        return {"data": {"count": len(users)}}
-    chosen = users[(number - 1) * size : number * size]
-    pages = max(1, -(-len(users) // size))
-    return {
-        "data": [user.profile(with_tags=params.flag("withTags")) for user in chosen],
-        "meta": {
-            "pagination": {
-                "total": 0,
-                "count": len(chosen),
-                "per_page": size,
-                "current_page": number,
-                "total_pages": pages,
-            }
-        },
-        "cursor": {"updatedAt": max((user.updated_at for user in chosen), default=0), "affix": "append"},
-    }
-
-
-def _is_wanted(ask: Ask, uid: str) -> bool:
-    """Whether the parameters of GET /users let this user through."""
-    user, params = ask.world.users[uid], ask.params
-    if params.flag("onlyDeactivated"):
-        if user.is_active:
-            return False
-    elif not user.is_active and not params.flag("withDeactivated"):
-        return False
-    status, roles, tags = params.text("status"), params.words("role", "roles"), params.words("tags")
-    if (status and user.status != status) or (roles and user.role not in roles):
-        return False
-    if tags and tags.isdisjoint(user.tags):
-        return False
-    key = (params.text("searchKey") or "").casefold()
-    places = params.words("searchIn") or {"uid", "name"}
-    texts = [text for place, text in (("uid", user.uid), ("name", user.name)) if place in places]
-    return any(text.casefold().startswith(key) for text in texts)
+    return list_users(ask.world.users.values(), ask.params)
 
 
 def _create_user(ask: Ask) -> Any:
@@ -220,6 +183,13 @@ def _create_user(ask: Ask) -> Any:
 
 def _show_user(ask: Ask) -> Any:
     return {"data": ask.world.user(ask.path["uid"]).profile(with_tags=True)}
+
+
+def _change_user(ask: Ask) -> Any:
+    body = ask.body
+    tags = None if body.get("tags") is None else _words(body["tags"], "tags")
+    user = ask.world.change_user(ask.path["uid"], name=body.get("name"), role=body.get("role"), tags=tags)
+    return {"data": user.profile(with_tags=True)}
 
 
 def _deactivate_user(ask: Ask) -> Any:

@@ -42,6 +42,8 @@ class User:
             profile["metadata"] = self.metadata
         if with_tags:
             profile["tags"] = list(self.tags)
+        if not self.is_active:
+            profile["deactivatedAt"] = self.updated_at
         return profile
 
 

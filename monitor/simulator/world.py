@@ -146,6 +146,21 @@ class World:
             raise unknown_user(uid)
         return user
 
+    def change_user(
+        self,
+        uid: str,
+        *,
+        name: str | None = None,
+        role: str | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> User:
+        """What is None stays as it is."""
+        user = self.user(uid)
+        user.name, user.role = name or user.name, role or user.role
+        user.tags = user.tags if tags is None else tuple(tags)
+        user.updated_at = int(self.now())
+        return user
+
     def set_active(self, uid: str, *, is_active: bool) -> User:
         if uid.lower() not in self.users:
             raise unknown_user(uid)

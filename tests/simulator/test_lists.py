@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.simulator import World
-from tests.simulator.wire import KEY, TurnedClock, a_world, client, get, ids, say
+from tests.simulator.wire import KEY, START, TurnedClock, a_world, client, get, ids, say
 
 PHOTO = {
     "extension": "jpeg",
@@ -278,3 +278,21 @@ async def test_users_are_paged_and_searched() -> None:
     assert await uids(onlyDeactivated="1") == ["d"]
     assert await uids(withDeactivated="1") == ["a", "b", "c", "d", "e2"]
     assert await uids(status="available") == []
+    assert await uids(searchKey="e2", tags="day,night", roles="agent,lead") == ["e2"]
+    assert (await get(world, "/users", withTags="1", perPage="1", page="4"))["data"][0]["tags"] == ["night"]
+    assert (await get(world, "/users", onlyDeactivated="1"))["data"][0]["deactivatedAt"] == START
+    assert (await get(world, "/users", perPage="3"))["meta"]["pagination"]["total_pages"] == 2
+
+
+async def test_a_user_is_changed_in_what_is_named() -> None:
+    world = a_world()
+    async with client(world) as http:
+        for change in ({"role": "agent"}, {"tags": ["night"]}, {"name": "Zoe"}):
+            shown = (await http.put("/users/a", json=change)).json()["data"]
+    assert (shown["name"], shown["role"], shown["tags"]) == ("Zoe", "agent", ["night"])
+    async with client(world) as http:
+        refused = [
+            await http.put("/users/a", json={"tags": "night"}),
+            await http.put("/users/nobody", json={}),
+        ]
+    assert [answer.status_code for answer in refused] == [400, 404]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.simulator import World
-from tests.simulator.wire import KEY, START, TurnedClock, a_world, client, get, ids, say
+from tests.simulator.wire import KEY, TurnedClock, a_world, client, get, ids, say
 
 PHOTO = {
     "extension": "jpeg",

@@ -1,4 +1,4 @@
-"""What the API's documents leave open, settled on the operator's own app with at most 20 reads."""
+"""What the API's documents leave open, settled on the operator's own app with at most 25 reads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from monitor.source.client import (
     UnknownUser,
     Unreachable,
 )
-from monitor.source.diagnosis import FEW, SAMPLE, Fact, conclude
+from monitor.source.diagnosis import conclude
+from monitor.source.facts import FEW, SAMPLE, Fact
+from monitor.source.failures import UnknownGroup
 from monitor.source.headers import rate_spelling
-from monitor.source.looks import Look, look_at
+from monitor.source.looks import Look, look_at, some_group
+from monitor.source.showing import KINDS
 from rules.model import MessageId, UserId, Value
 
-MAX_REQUESTS: Final = 20
+MAX_REQUESTS: Final = 25
 
 Params = Sequence[tuple[str, str]]
 
@@ -38,26 +41,34 @@ class Probe(NamedTuple):
     """One request of the examination."""
 
     name: str
-    place: str  #: "user": the user; "list": their messages; "user-all": GET /messages on their behalf
+    place: str
+    """"user": the user; "list": their messages; "user-all": GET /messages on their behalf; "app": the same on
+    nobody's; "group": a group's messages."""
     params: Params = ()
 
     @property
     def shown(self) -> str:
-        """The request as it may be shown: without the uid."""
+        """The request as it may be shown: without the uid and the guid."""
         query = "&".join(f"{name}={value}" for name, value in self.params)
-        return f"GET {self.path('<uid>')}{'?' if query else ''}{query}"
+        actor = "as <uid>: " if self.place == "user-all" else ""
+        return f"{actor}GET {self.path('<uid>', '<guid>')}{'?' if query else ''}{query}"
 
-    def path(self, uid: str) -> str:
-        return {"user": f"/users/{uid}", "list": f"/users/{uid}/messages"}.get(self.place, "/messages")
+    def path(self, uid: str, guid: str) -> str:
+        places = {
+            "user": f"/users/{uid}",
+            "list": f"/users/{uid}/messages",
+            "group": f"/groups/{guid}/messages",
+        }
+        return places.get(self.place, "/messages")
 
 
-async def examine(client: Client, uid: UserId, *, base_url: str) -> Report:
-    """Ask what the questions need, and conclude.
+async def examine(client: Client, uid: UserId, *, base_url: str, guid: str | None = None) -> Report:
+    """Ask what the questions need, and conclude. Without `guid` a group of the user's is looked at.
 
-    At most 20 requests, reads all of them. A failure of one question does not stop the others, unless it
+    At most 25 requests, reads all of them. A failure of one question does not stop the others, unless it
     stands for all: a wrong key, an unknown user, a spent quota, no answer. Cancelling it leaves nothing.
     """
-    examination = Examination(client, uid)
+    examination = Examination(client, uid, guid)
     stopped = None
     try:
         await examination.ask_everything()
@@ -74,11 +85,12 @@ async def examine(client: Client, uid: UserId, *, base_url: str) -> Report:
 class Examination:
     """The looks made so far, and how many requests they took."""
 
-    def __init__(self, client: Client, uid: UserId) -> None:
+    def __init__(self, client: Client, uid: UserId, guid: str | None = None) -> None:
         self.looks: dict[str, Look] = {}
         self.requests = 0
         self._client = client
         self._uid = uid
+        self._guid = guid
 
     async def ask_everything(self) -> None:
         """Fill `looks`. Raises the SourceError that makes further questions useless."""
@@ -92,6 +104,18 @@ class Examination:
         await self._look(ALL_NEWEST)
         for probe in (ALL_CALLS, *self._around("all_newest", "user-all"), ALL_AGAIN):
             await self._look(probe)
+        for probe in GROUP_PROBES if self._guid else ():
+            await self._look(probe)
+        for probe in (APP_NEWEST, *self._known_rows()):
+            await self._look(probe)
+
+    def _known_rows(self) -> Iterator[Probe]:
+        """The app's list where it has to hold a row that another list showed, one of each kind."""
+        for kind, fits in KINDS.items():
+            shown = sorted({row.id for look in self.looks.values() for row in look.rows if fits(row)})
+            if shown:
+                known = shown[len(shown) // 3]
+                yield Probe(f"app_{kind}", "app", page(FEW, "append", MessageId(known - 1)))
 
     def _around(self, name: str, place: str) -> Iterator[Probe]:
         """Small pages on both sides of an id that was seen, with more rows after it than before."""
@@ -108,14 +132,16 @@ class Examination:
             return
         self.requests += 1
         behalf = self._uid if probe.place == "user-all" else None
-        path = probe.path(quote(self._uid, safe=""))
+        path = probe.path(quote(self._uid, safe=""), quote(self._guid or "", safe=""))
         try:
             reply = await self._client.ask(path, probe.params, on_behalf_of=behalf, request=probe.name)
         except SourceError as failed:
             self.looks[probe.name] = Look(asked=probe.shown, error=named(failed))
-            if isinstance(failed, FOR_ALL):
+            if isinstance(failed, FOR_ALL) and not isinstance(failed, UnknownGroup):
                 raise
             return
+        if probe.place == "user-all":
+            self._guid = self._guid or some_group(reply.body)
         self.looks[probe.name] = look_at(
             reply.body if probe.place != "user" else NOTHING,  # of the user only whether they are known
             uid=self._uid,
@@ -156,6 +182,11 @@ AGAIN: Final = Probe("newest_again", "list", page(SAMPLE, "prepend"))
 ALL_NEWEST: Final = Probe("all_newest", "user-all", page(SAMPLE, "prepend"))
 ALL_CALLS: Final = Probe("all_calls", "user-all", (*page(SAMPLE, "prepend"), ("categories", "call")))
 ALL_AGAIN: Final = Probe("all_newest_again", "user-all", page(SAMPLE, "prepend"))
+GROUP_PROBES: Final = (
+    Probe("group_newest", "group", page(SAMPLE, "prepend")),
+    Probe("group_calls", "group", (*page(SAMPLE, "prepend"), ("categories", "call"))),
+)
+APP_NEWEST: Final = Probe("app_newest", "app", page(SAMPLE, "prepend"))
 
 
 def masked(base_url: str) -> str:

@@ -18,7 +18,7 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.doctor import Report
     from monitor.settings.model import Api
-    from monitor.source.client import Client, MessageQuery
+    from monitor.source.client import Client, Endpoint, MessageQuery
     from monitor.source.pages import Count, Page
     from rules.model import Attachment, Message
 
@@ -30,15 +30,18 @@ MESSAGES_HELP: Final = """Show one page of a user's messages, with every filter 
 
 Example:  cometwatch messages superhero2 --categories call --from-timestamp 2026-11-22T08:00:00Z
 
+In place of a uid, @group:GUID shows a group's own list and @app that of the whole app.
+
 Without a settings file, say where to ask and with which key:
 cometwatch messages superhero2 --base-url http://127.0.0.1:9000/v3 --api-key-file ./apikey
 (or set COMETWATCH_API__API_KEY). Some filters are paid features of CometChat: see cometwatch doctor.
 """
-DOCTOR_HELP: Final = """Find out what your CometChat app shows us, with at most 20 requests that only read.
+DOCTOR_HELP: Final = """Find out what your CometChat app shows us, with at most 25 requests that only read.
 
 Example:  cometwatch doctor --user superhero2
 
-Take a user with some messages, calls and group messages. --json is fit for a bug report: it holds no key,
+Take a user with some messages, calls and group messages; --group names a group to look at, if the user's
+own should not do. It ends with the watch.source that fits. --json is fit for a bug report: it holds no key,
 uid, name or text.
 """
 
@@ -133,8 +136,7 @@ def messages(
     api_key_file: KeyFile = None,
 ) -> None:
     from monitor.source.client import Affix as WireAffix
-    from monitor.source.client import Endpoint, MessageQuery
-    from rules.model import UserId
+    from monitor.source.client import MessageQuery
 
     if per_page is None and limit is None:
         per_page = limit = PAGE  # which of the two counts is not documented
@@ -166,34 +168,33 @@ def messages(
         with_tags=with_tags,
         tags=tags,
     )
-    if source is Source.USER_ALL and on_behalf_of is not None:
-        raise typer.BadParameter("user-all already reads on behalf of UID: leave out --on-behalf-of")
     where = Where(given(ctx), base_url, api_key_file)
-    endpoint = Endpoint(source.value) if source else where.endpoint(on_behalf_of)
-    user = UserId(_lower(uid))
+    chosen = source.value if source else where.source(on_behalf_of)
+    endpoint, name = _place(uid, chosen, on_behalf_of)
     if count:
         _show_counts(
             where.ask(
-                lambda client: client.counts(user, query, endpoint=endpoint, on_behalf_of=on_behalf_of)
+                lambda client: client.counts(name, query, endpoint=endpoint, on_behalf_of=on_behalf_of)
             ),
             as_json=as_json,
         )
         return
     page = where.ask(
-        lambda client: client.messages(user, query, endpoint=endpoint, on_behalf_of=on_behalf_of)
+        lambda client: client.messages(name, query, endpoint=endpoint, on_behalf_of=on_behalf_of)
     )
     for reject in page.rejects:
         say(f"row {reject.message_id or 'without an id'} can't be read: {reject.reason}")
     if as_json:
         _print_lines(page)
     else:
-        _print_page(page, user, query)
+        _print_page(page, uid, query)
 
 
 def doctor(
     ctx: typer.Context,
     *,
     user: Annotated[str, typer.Option(metavar="UID", help="A user with messages, calls and groups.")],
+    group: Annotated[str | None, typer.Option(metavar="GUID", help="A group with messages.")] = None,
     as_json: AsJson = False,
     base_url: BaseUrl = None,
     api_key_file: KeyFile = None,
@@ -203,8 +204,8 @@ def doctor(
 
     where = Where(given(ctx), base_url, api_key_file)
     if sys.stderr.isatty():
-        say("Asking CometChat, at most 20 requests …")
-    report = where.ask(lambda client: examine(client, UserId(_lower(user)), base_url=where.url))
+        say("Asking CometChat, at most 25 requests …")
+    report = where.ask(lambda client: examine(client, UserId(_lower(user)), base_url=where.url, guid=group))
     if as_json:
         print_json(report)
     else:
@@ -229,13 +230,11 @@ class Where:
 
         return self._api.base_url or base_url(self._api.app_id or "", self._api.region or "")
 
-    def endpoint(self, on_behalf_of: str | None) -> Any:
-        """The list that the settings read, unless the question is about one conversation."""
-        from monitor.source.client import Endpoint
-
+    def source(self, on_behalf_of: str | None) -> str:
+        """The settings' `watch.source`, unless the question is about one conversation."""
         if self._given.config is None or on_behalf_of is not None:
-            return Endpoint.USER
-        return Endpoint(self._given.settings().watch.source)
+            return "user"
+        return self._given.settings().watch.source
 
     def ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
         """The answer. Raises SourceError, ConfigError."""
@@ -294,6 +293,23 @@ def _api_alone(from_root: Given, changes: dict[str, Any]) -> Api:
         raise ConfigError(
             f"{problems}; give --config FILE, or --base-url and --api-key-file (or COMETWATCH_API__API_KEY)"
         ) from None
+
+
+def _place(asked: str, source: str, on_behalf_of: str | None) -> tuple[Endpoint, str]:
+    """Which list to read: a user's by its source, a group's or the app's by their own ids."""
+    from monitor.lists import is_person, place_of
+    from monitor.source.client import Endpoint
+    from rules.model import ListId
+
+    list_id = ListId(_lower(asked) if is_person(ListId(asked)) else asked)
+    endpoint, name = place_of(list_id, source)
+    if endpoint is Endpoint.USER and not is_person(list_id):
+        raise typer.BadParameter(f"{asked!r} is no list; give a uid, @group:GUID or @app")
+    if endpoint in {Endpoint.USER_ALL, Endpoint.APP} and on_behalf_of is not None:
+        raise typer.BadParameter(
+            "only a user's own list has one conversation of theirs: leave out --on-behalf-of"
+        )
+    return endpoint, name
 
 
 def _lower(uid: str) -> str:

@@ -6,33 +6,21 @@ looks don't prove is answered "unknown", with what would prove it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from monitor.source.looks import Look, Seen
-from rules.model import MessageId, Value
-
-UNKNOWN: Final = "unknown"
-SAMPLE: Final = 100  #: rows of the pages that the conclusions rest on
-FEW: Final = 2  #: page size of the small looks
-
-
-class Fact(Value, frozen=True, kw_only=True):
-    """One settled question."""
-
-    name: str  #: for machines
-    question: str
-    answer: str
-    meaning: str  #: what it means for us
-    evidence: str
-
-    @property
-    def is_known(self) -> bool:
-        return not self.answer.startswith(UNKNOWN)
-
-
-Looks = Mapping[str, Look]
-
+from monitor.source import showing
+from monitor.source.facts import (
+    FEW,
+    SAMPLE,
+    UNKNOWN,
+    Fact,
+    Looks,
+    fact_of,
+    has_more,
+    pivot_of,
+)
+from monitor.source.looks import Seen
 
 # --- the questions ----------------------------------------------------------------------------------------
 # Each takes all looks and answers one question; looks that were not made are absent.
@@ -64,7 +52,7 @@ def key_scope(looks: Looks) -> Fact:
         )
     else:
         answer, meaning = UNKNOWN, "no answer could be judged: see the evidence"
-    return _fact("key_scope", "What may the key do?", answer, meaning, user, listing)
+    return fact_of("key_scope", "What may the key do?", answer, meaning, user, listing)
 
 
 def row_order(looks: Looks) -> Fact:
@@ -78,7 +66,7 @@ def row_order(looks: Looks) -> Fact:
         answer, meaning = "descending, at least for some", "harmless: we sort every page ourselves"
     else:
         answer, meaning = "none", "harmless: we sort every page ourselves"
-    return _fact(
+    return fact_of(
         "row_order", "In what order do rows stand in a page?", answer, meaning, *(backwards or pages)[:2]
     )
 
@@ -101,73 +89,73 @@ def _excludes(looks: Looks, name: str, gain: str, fact: str) -> Fact:
     look = looks.get(name)
     affix = "prepend" if name == "prepend" else "append"
     question = f"Does {affix} with an id leave out the row of that id{_where(name)}?"
-    pivot = _pivot_of(look)
+    pivot = pivot_of(look)
     if look is None or pivot is None or not look.is_answered:
-        return _fact(fact, question, UNKNOWN, "needs a user with messages; we skip known ids anyway", look)
+        return fact_of(fact, question, UNKNOWN, "needs a user with messages; we skip known ids anyway", look)
     wrong = [id_ for id_ in look.ids if (id_ < pivot if affix == "append" else id_ > pivot)]
     if wrong:
         meaning = "the cursor does not work here: keep to another source and report it"
-        return _fact(fact, question, "the id is not heeded", meaning, look)
+        return fact_of(fact, question, "the id is not heeded", meaning, look)
     if pivot in look.ids:
-        return _fact(fact, question, "no, it comes again", "harmless: we skip known ids", look)
-    return _fact(fact, question, "yes", gain, look)
+        return fact_of(fact, question, "no, it comes again", "harmless: we skip known ids", look)
+    return fact_of(fact, question, "yes", gain, look)
 
 
 def append_continues(looks: Looks) -> Fact:
     """A page after an id has to hold the next rows, not the newest: else a gap would be skipped."""
     look, newest = looks.get("append"), looks.get("newest")
     question = "Are the rows after an id the next ones?"
-    pivot = _pivot_of(look)
+    pivot = pivot_of(look)
     if look is None or newest is None or pivot is None or len(look.ids) == 0:
-        return _fact("append_next", question, UNKNOWN, "needs a user with more messages", look)
+        return fact_of("append_next", question, UNKNOWN, "needs a user with more messages", look)
     later = sorted(id_ for id_ in newest.ids if id_ > pivot)
     got = sorted(id_ for id_ in look.ids if id_ != pivot)
     if len(later) <= len(got):
-        return _fact("append_next", question, UNKNOWN, "needs a user with more messages", look)
+        return fact_of("append_next", question, UNKNOWN, "needs a user with more messages", look)
     if got == later[: len(got)]:
-        return _fact("append_next", question, "yes", "catching up skips nothing", look)
+        return fact_of("append_next", question, "yes", "catching up skips nothing", look)
     meaning = "catching up would skip rows: set poll.page_size to 1000 and report it"
-    return _fact("append_next", question, "no", meaning, look)
+    return fact_of("append_next", question, "no", meaning, look)
 
 
 def page_size_honoured(looks: Looks) -> Fact:
     per_page, limit, default = looks.get("per_page"), looks.get("limit"), looks.get("default_size")
     question = "Which parameter sets the page size?"
     tried = [look for look in (per_page, limit, default) if look]
-    if per_page is None or limit is None or not _has_more(looks, FEW):
+    if per_page is None or limit is None or not has_more(looks, FEW):
         meaning = f"needs a user with more than {FEW} messages; we send both"
-        return _fact("page_size", question, UNKNOWN, meaning, *tried)
+        return fact_of("page_size", question, UNKNOWN, meaning, *tried)
     heeded = [name for name, look in (("perPage", per_page), ("limit", limit)) if len(look.rows) == FEW]
     usual = f"; without either: {len(default.rows)} rows" if default and default.is_answered else ""
     answer = f"{' and '.join(heeded) or 'none'}{usual}"
     if heeded:
-        return _fact("page_size", question, answer, "we send both, so our size counts", *tried)
+        return fact_of("page_size", question, answer, "we send both, so our size counts", *tried)
     meaning = "we end a drain by the size that the server echoes, or by an empty page"
-    return _fact("page_size", question, answer, meaning, *tried)
+    return fact_of("page_size", question, answer, meaning, *tried)
 
 
 def largest_page(looks: Looks) -> Fact:
     look = looks.get("thousand")
     question = "Is a page of 1,000 given?"
     if look is None:
-        return _fact("largest_page", question, UNKNOWN, "was not asked", look)
+        return fact_of("largest_page", question, UNKNOWN, "was not asked", look)
     if not look.is_answered:
         meaning = "catching up after an outage fails with pages of 1,000: report it"
-        return _fact("largest_page", question, "no, refused", meaning, look)
+        return fact_of("largest_page", question, "no, refused", meaning, look)
     told = look.size or len(look.rows)
     if len(look.rows) > SAMPLE or told >= 1000:
-        return _fact("largest_page", question, f"yes ({len(look.rows)} rows)", "catching up is quick", look)
+        return fact_of("largest_page", question, f"yes ({len(look.rows)} rows)", "catching up is quick", look)
     if look.size is not None:
         meaning = "catching up takes more requests; nothing is lost"
-        return _fact("largest_page", question, f"no, cut to {look.size}", meaning, look)
-    return _fact("largest_page", question, UNKNOWN, f"needs a user with more than {SAMPLE} messages", look)
+        return fact_of("largest_page", question, f"no, cut to {look.size}", meaning, look)
+    return fact_of("largest_page", question, UNKNOWN, f"needs a user with more than {SAMPLE} messages", look)
 
 
 def meta_shape(looks: Looks) -> Fact:
     shown = [look for name in ("newest", "all_newest") if (look := looks.get(name)) and look.is_answered]
     question = "What does the answer tell about its page?"
     if not shown:
-        return _fact("meta", question, UNKNOWN, "no page was read", looks.get("newest"))
+        return fact_of("meta", question, UNKNOWN, "no page was read", looks.get("newest"))
     answer = "; ".join(
         f"{'user-all' if at else 'user'}: {' '.join(look.meta) or 'nothing'}" for at, look in enumerate(shown)
     )
@@ -177,68 +165,7 @@ def meta_shape(looks: Looks) -> Fact:
         if echo
         else "no page size echoed somewhere: there only an empty page ends a drain, one request more"
     )
-    return _fact("meta", question, answer, meaning, *shown)
-
-
-def groups_in_user(looks: Looks) -> Fact:
-    newest, everything = looks.get("newest"), looks.get("all_newest")
-    question = "Does the user list show group messages?"
-    if newest and any(row.receiver_type == "group" for row in newest.rows):
-        return _fact("groups_in_user", question, "yes", "source: user sees groups too", newest)
-    missing = _left_out(newest, everything, lambda row: row.receiver_type == "group")
-    if missing:
-        meaning = "mentions and missed calls in groups need watch.source: user-all"
-        return _fact("groups_in_user", question, f"no ({missing} left out)", meaning, newest, everything)
-    meaning = "no group message among these rows: write one and ask again; until then assume no"
-    return _fact("groups_in_user", question, UNKNOWN, meaning, newest, everything)
-
-
-def calls_in_user(looks: Looks) -> Fact:
-    newest, calls, everything = looks.get("newest"), looks.get("calls"), looks.get("all_calls")
-    question = "Does the user list show calls?"
-    if any(row.category == "call" for look in (newest, calls) if look for row in look.rows):
-        return _fact(
-            "calls_in_user", question, "yes", "missed calls are found with source: user", newest, calls
-        )
-    missing = _left_out(calls, everything, lambda row: row.category == "call" and row.receiver_type == "user")
-    if missing:
-        meaning = "missed calls need watch.source: user-all"
-        return _fact("calls_in_user", question, f"no ({missing} left out)", meaning, calls, everything)
-    meaning = "no call among these rows: ring once and ask again"
-    return _fact("calls_in_user", question, UNKNOWN, meaning, newest, calls)
-
-
-def groups_in_user_all(looks: Looks) -> Fact:
-    look = looks.get("all_newest")
-    question = "Does user-all show group messages?"
-    if look and any(row.receiver_type == "group" for row in look.rows):
-        return _fact("groups_in_user_all", question, "yes", "user-all finds mentions in groups", look)
-    if look and not look.is_answered:
-        return _fact("groups_in_user_all", question, "no, refused", "keep watch.source: user", look)
-    meaning = "no group message among these rows: write one and ask again"
-    return _fact("groups_in_user_all", question, UNKNOWN, meaning, look)
-
-
-def calls_in_user_all(looks: Looks) -> Fact:
-    newest, calls, user = looks.get("all_newest"), looks.get("all_calls"), looks.get("calls")
-    question = "Does user-all show calls?"
-    if any(row.category == "call" for look in (newest, calls) if look for row in look.rows):
-        return _fact(
-            "calls_in_user_all", question, "yes", "missed calls are found with user-all", newest, calls
-        )
-    if newest and not newest.is_answered:
-        return _fact("calls_in_user_all", question, "no, refused", "keep watch.source: user", newest)
-    if newest and newest.is_answered and user and any(row.category == "call" for row in user.rows):
-        meaning = "missed calls need watch.source: user"
-        return _fact("calls_in_user_all", question, "no", meaning, newest, calls, user)
-    return _fact(
-        "calls_in_user_all",
-        question,
-        UNKNOWN,
-        "no call among these rows: ring once and ask again",
-        newest,
-        calls,
-    )
+    return fact_of("meta", question, answer, meaning, *shown)
 
 
 def append_without_id(looks: Looks) -> Fact:
@@ -257,17 +184,17 @@ def _from_nowhere(looks: Looks, name: str, question: str) -> Fact:
     look, newest = looks.get(name), looks.get("newest")
     meaning = "we never rely on it"
     if look is None or newest is None or not newest.is_answered:
-        return _fact(name, question, UNKNOWN, meaning, look)
+        return fact_of(name, question, UNKNOWN, meaning, look)
     if not look.is_answered:
-        return _fact(name, question, "an error", meaning, look)
+        return fact_of(name, question, "an error", meaning, look)
     if not newest.ids:
-        return _fact(name, question, UNKNOWN, f"needs a user with messages; {meaning}", look)
+        return fact_of(name, question, UNKNOWN, f"needs a user with messages; {meaning}", look)
     if not look.ids:
-        return _fact(name, question, "nothing", meaning, look)
-    if not _has_more(looks, len(look.ids)):
-        return _fact(name, question, UNKNOWN, f"needs a user with more messages; {meaning}", look)
+        return fact_of(name, question, "nothing", meaning, look)
+    if not has_more(looks, len(look.ids)):
+        return fact_of(name, question, UNKNOWN, f"needs a user with more messages; {meaning}", look)
     is_newest = max(look.ids) >= max(newest.ids)
-    return _fact(name, question, "the newest rows" if is_newest else "the oldest rows", meaning, look)
+    return fact_of(name, question, "the newest rows" if is_newest else "the oldest rows", meaning, look)
 
 
 def rate_headers(looks: Looks) -> Fact:
@@ -275,31 +202,31 @@ def rate_headers(looks: Looks) -> Fact:
     question = "How are the quota headers spelled?"
     some = next(iter(looks.values()), None)
     if not looks:
-        return _fact("rate_headers", question, UNKNOWN, "nothing was asked", some)
+        return fact_of("rate_headers", question, UNKNOWN, "nothing was asked", some)
     if not spellings:
         meaning = (
             "none on these answers: our own budget (api.requests_per_minute) is all that keeps the quota"
         )
-        return _fact("rate_headers", question, "no such headers", meaning, some)
-    return _fact("rate_headers", question, " and ".join(spellings), "both spellings are read", some)
+        return fact_of("rate_headers", question, "no such headers", meaning, some)
+    return fact_of("rate_headers", question, " and ".join(spellings), "both spellings are read", some)
 
 
 def clock_skew(looks: Looks) -> Fact:
     question = "How far is the API's clock from ours?"
     answered = [look for look in looks.values() if look.is_answered]
     if not answered:
-        return _fact("clock_skew", question, UNKNOWN, "no answer with a date", None)
+        return fact_of("clock_skew", question, UNKNOWN, "no answer with a date", None)
     last = answered[-1]  # each answer narrows what the dates prove
     skew = last.skew_s
     if abs(skew) < 0.001:
-        return _fact("clock_skew", question, "the same, as far as dates show", "nothing to correct", last)
+        return fact_of("clock_skew", question, "the same, as far as dates show", "nothing to correct", last)
     side = "ahead of" if skew > 0 else "behind"
     meaning = (
         "we correct for it"
         if abs(skew) < 60
         else "we correct for it; still, check this machine's time service"
     )
-    return _fact("clock_skew", question, f"{abs(skew):.1f} s {side} ours", meaning, last)
+    return fact_of("clock_skew", question, f"{abs(skew):.1f} s {side} ours", meaning, last)
 
 
 def marks_by_user(looks: Looks) -> Fact:
@@ -315,18 +242,18 @@ def _marks(looks: Looks, name: str, source: str) -> Fact:
     question = f"Does reading {source} mark messages as delivered or read?"
     fact = f"marks_by_{source.replace('-', '_')}"
     if before is None or after is None or not (before.is_answered and after.is_answered):
-        return _fact(fact, question, UNKNOWN, "the list could not be read twice", before, after)
+        return fact_of(fact, question, UNKNOWN, "the list could not be read twice", before, after)
     open_rows = {row.id: row for row in before.rows if row.incoming and not (row.delivered and row.read)}
     if not open_rows:
         meaning = "no unread message to this user: send one while they are offline and ask again"
-        return _fact(fact, question, UNKNOWN, meaning, before)
+        return fact_of(fact, question, UNKNOWN, meaning, before)
     changed = [row for row in after.rows if row.id in open_rows and _was_marked(open_rows[row.id], row)]
     if changed:
         meaning = (
             "senders may see ticks because of us, unless the user was online just now: ask again to be sure"
         )
-        return _fact(fact, question, f"yes ({len(changed)} of {len(open_rows)})", meaning, before, after)
-    return _fact(fact, question, f"no (0 of {len(open_rows)})", "our reads leave no trace", before, after)
+        return fact_of(fact, question, f"yes ({len(changed)} of {len(open_rows)})", meaning, before, after)
+    return fact_of(fact, question, f"no (0 of {len(open_rows)})", "our reads leave no trace", before, after)
 
 
 def _was_marked(before: Seen, after: Seen) -> bool:
@@ -346,12 +273,12 @@ def _gated(looks: Looks, name: str, parameter: str, fits: Callable[[Seen], bool]
     question = f"Does {parameter} filter (a paid feature)?"
     meaning = "we match messages ourselves and don't need it"
     if look is None:
-        return _fact(name, question, UNKNOWN, meaning, look)
+        return fact_of(name, question, UNKNOWN, meaning, look)
     if not look.is_answered:
-        return _fact(name, question, "no, refused", meaning, look)
+        return fact_of(name, question, "no, refused", meaning, look)
     if any(not fits(row) for row in look.rows):
-        return _fact(name, question, "no, ignored", meaning, look)
-    return _fact(name, question, "yes" if look.rows else f"{UNKNOWN}: no row came", meaning, look)
+        return fact_of(name, question, "no, ignored", meaning, look)
+    return fact_of(name, question, "yes" if look.rows else f"{UNKNOWN}: no row came", meaning, look)
 
 
 QUESTIONS: Final[Sequence[Callable[[Looks], Fact]]] = (
@@ -364,10 +291,7 @@ QUESTIONS: Final[Sequence[Callable[[Looks], Fact]]] = (
     page_size_honoured,
     largest_page,
     meta_shape,
-    groups_in_user,
-    calls_in_user,
-    groups_in_user_all,
-    calls_in_user_all,
+    *showing.QUESTIONS,
     append_without_id,
     append_from_zero,
     no_affix,
@@ -377,48 +301,12 @@ QUESTIONS: Final[Sequence[Callable[[Looks], Fact]]] = (
     marks_by_user_all,
     mention_filter,
     attachment_filter,
+    showing.recommendation,
 )
 
 
-# --- parts ------------------------------------------------------------------------------------------------
+# --- parts ---
 
 
 def _where(name: str) -> str:
     return " in user-all" if name.startswith("all_") else ""
-
-
-def _pivot_of(look: Look | None) -> MessageId | None:
-    """The id that the look asked with."""
-    if look is None:
-        return None
-    given = [part[3:] for part in look.asked.partition("?")[2].split("&") if part.startswith("id=")]
-    return MessageId(int(given[0])) if given and given[0].isdigit() else None
-
-
-def _has_more(looks: Looks, rows: int) -> bool:
-    """Whether the list is known to have more than `rows` rows."""
-    newest = looks.get("newest")
-    return newest is not None and len(newest.rows) > rows
-
-
-def _left_out(narrow: Look | None, wide: Look | None, fits: Callable[[Seen], bool]) -> int:
-    """Rows of `wide` that `narrow` would have shown, had it any of their kind."""
-    if narrow is None or wide is None or not (narrow.is_answered and wide.is_answered):
-        return 0
-    # A full page reaches back only to its oldest row; a short one reaches the beginning.
-    floor = min(narrow.ids) if len(narrow.ids) >= (narrow.size or SAMPLE) else 0
-    return sum(1 for row in wide.rows if fits(row) and row.id >= floor and row.id not in narrow.ids)
-
-
-def _fact(name: str, question: str, answer: str, meaning: str, *looks: Look | None) -> Fact:
-    shown = "; ".join(_evidence(look) for look in looks if look is not None)
-    return Fact(name=name, question=question, answer=answer, meaning=meaning, evidence=shown or "not asked")
-
-
-def _evidence(look: Look) -> str:
-    if look.error is not None:
-        return f"{look.asked} -> {look.error}"
-    if not look.ids:
-        return f"{look.asked} -> {'no rows' if '/messages' in look.asked else 'answered'}"
-    few = ", ".join(map(str, look.ids)) if len(look.ids) <= 4 else f"{look.ids[0]} … {look.ids[-1]}"
-    return f"{look.asked} -> {len(look.rows)} rows: {few}"

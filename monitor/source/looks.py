@@ -64,6 +64,24 @@ def look_at(body: bytes, *, uid: str, asked: str, rate_headers: str | None, skew
     )
 
 
+def some_group(body: bytes) -> str | None:
+    """The guid of a group that a row of the page is from. For asking only: no look keeps it."""
+    try:
+        rows, _ = open_envelope(body)
+    except Undecodable:
+        return None
+    return next((guid for raw in rows if (guid := _group_of(raw)) is not None), None)
+
+
+def _group_of(raw: bytes | msgspec.Raw) -> str | None:
+    try:
+        row = msgspec.json.decode(raw)
+        guid = row["receiver"] if row["receiverType"] == "group" else None
+    except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError):
+        return None
+    return guid if isinstance(guid, str) and guid else None
+
+
 def _seen(raw: bytes | msgspec.Raw, uid: str) -> Seen | None:
     try:
         row = msgspec.json.decode(raw)

@@ -203,6 +203,8 @@ def test_a_failure_is_one_line_and_exit_1(api: Api, status: int, code: str | Non
             ("messages", "x", "--base-url", "http://a/v3", "--source", "user-all", "--on-behalf-of", "y"),
             "--on-behalf-of",
         ),
+        (("messages", "@app", "--base-url", "http://a/v3", "--on-behalf-of", "y"), "--on-behalf-of"),
+        (("messages", "@everyone", "--base-url", "http://a/v3"), "@group:GUID"),
     ],
 )
 def test_wrong_use_is_exit_2_with_the_right_form(words: tuple[str, ...], said: str) -> None:
@@ -239,11 +241,36 @@ def test_a_settings_file_says_where_to_ask_and_which_list(api: Api, tmp_path: Pa
     assert api.asked[0][0].startswith("/v3/messages?")
 
 
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [("@app", "/v3/messages?"), ("@group:Hiking 1", "/v3/groups/Hiking%201/messages?")],
+)
+def test_lists_of_nobody_can_be_read_too(api: Api, asked: str, path: str) -> None:
+    shown = run("messages", asked, "--base-url", api.url)
+    assert shown.exit_code == 0, shown.output
+    assert api.asked[0][0].startswith(path)
+    assert "onbehalfof" not in api.asked[0][1]
+    assert f"cometwatch messages {asked}" in shown.stderr
+
+
+@pytest.mark.parametrize("source", ["app", "groups"])
+def test_a_users_own_list_is_shown_whatever_is_watched(api: Api, tmp_path: Path, source: str) -> None:
+    config = tmp_path / "cometwatch.yaml"
+    config.write_text(
+        f"api: {{base_url: '{api.url}'}}\nwatch: {{users: [superhero2], groups: [x], source: {source}}}\n"
+        "receivers: [{name: here, console: {}}]\n"
+    )
+    shown = run("messages", "superhero2", "--config", str(config))
+    assert shown.exit_code == 0, shown.output
+    assert api.asked[0][0].startswith("/v3/users/superhero2/messages?")
+
+
 def test_the_doctor_speaks_to_people(api: Api) -> None:
     shown = run("doctor", "--user", "superhero2", "--base-url", api.url)
     assert shown.exit_code == 0, shown.output
     assert "What may the key do? fullAccess" in shown.stdout
-    assert len(api.asked) <= 20
+    assert "Which watch.source fits?" in shown.stdout
+    assert len(api.asked) <= 25
 
 
 def test_the_doctor_speaks_to_machines_without_naming_anybody(api: Api) -> None:

@@ -50,10 +50,10 @@ def a_world(*faults: Fault, has_calls: bool = True, has_groups: bool = True, **o
     return world
 
 
-async def examined(server: Any, *, key: str = KEY, uid: UserId = UID) -> Report:
+async def examined(server: Any, *, key: str = KEY, uid: UserId = UID, guid: str | None = None) -> Report:
     async with open_http(transport=httpx.ASGITransport(server)) as http:
         client = Client(base_url=BASE, api_key=lambda: key, http=http, clock=Clock(wall=lambda: NOW))
-        return await examine(client, uid, base_url=BASE)
+        return await examine(client, uid, base_url=BASE, guid=guid)
 
 
 def answers(report: Report) -> dict[str, str]:
@@ -66,7 +66,7 @@ def answers(report: Report) -> dict[str, str]:
 async def test_a_well_behaved_app_settles_every_question() -> None:
     world = a_world()
     report = await examined(build(world))
-    assert (report.stopped, report.requests, len(world.requests)) == (None, 19, 19)
+    assert (report.stopped, report.requests, len(world.requests)) == (None, 25, 25)
     assert {asked.method for asked in world.requests} == {"GET"}
     assert answers(report) == {
         "key_scope": "fullAccess",
@@ -82,6 +82,12 @@ async def test_a_well_behaved_app_settles_every_question() -> None:
         "calls_in_user": "yes",
         "groups_in_user_all": "yes",
         "calls_in_user_all": "yes",
+        "direct_in_app": "yes",
+        "groups_in_app": "yes",
+        "calls_in_app": "yes",
+        "app_append": "yes",
+        "group_list": "yes (2 rows)",
+        "calls_in_group": "unknown",
         "append_without_id": "the newest rows",
         "append_from_zero": "the oldest rows",
         "no_affix": "the newest rows",
@@ -91,6 +97,7 @@ async def test_a_well_behaved_app_settles_every_question() -> None:
         "marks_by_user_all": "no (0 of 6)",
         "has_mentions": "unknown: no row came",
         "has_attachments": "unknown: no row came",
+        "source": "app",
     }
     assert "pagination{total,count,per_page" in answers(report)["meta"]
 
@@ -147,16 +154,96 @@ async def test_a_user_without_messages_leaves_questions_open() -> None:
     world = a_world()
     world.add_user("newcomer")
     told = answers(await examined(build(world), uid=UserId("newcomer")))
-    open_questions = ("row_order", "append_id", "append_next", "prepend_id", "page_size", "append_without_id")
+    open_questions = ("append_id", "append_next", "prepend_id", "page_size", "append_without_id")
     assert {told[name] for name in open_questions} == {"unknown"}
     assert (told["key_scope"], told["marks_by_user"]) == ("fullAccess", "unknown")
+    assert (told["row_order"], told["source"]) == ("ascending", "app")  # the app's list shows others' rows
 
 
 async def test_the_report_is_fit_for_a_bug_report() -> None:
     report = await examined(build(a_world()))
     told = msgspec.json.encode(report).decode()
-    for private in ("superhero", "secret", KEY, "sim.test", "Hiking"):
+    for private in ("superhero", "secret", KEY, "sim.test", "Hiking", "hiking"):
         assert private not in told
+
+
+# --- which source fits ------------------------------------------------------------------------------------
+
+
+class Without:
+    """The simulator without some lists: what `is_refused` says of path and acting user is answered 403."""
+
+    def __init__(self, world: World, is_refused: Callable[[str, bool], bool]) -> None:
+        self._app, self._is_refused = build(world), is_refused
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        has_actor = any(name == b"onbehalfof" for name, _ in scope["headers"])
+        if self._is_refused(scope["path"], has_actor):
+            return await Server(Answer(an_error("ERR_PLAN_RESTRICTION"), 403))(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def no_app(path: str, has_actor: bool) -> bool:
+    return path == "/v3/messages" and not has_actor
+
+
+def no_messages(path: str, has_actor: bool) -> bool:
+    return path == "/v3/messages"
+
+
+NAMED = "user with watch.groups"
+MAYBE = ", as far as is known"
+
+
+def nothing_refused(path: str, has_actor: bool) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("is_refused", "options", "guid", "source", "shown"),
+    [
+        (nothing_refused, {}, None, "app", "app: one-to-one yes, groups yes, calls yes"),
+        (no_app, {}, None, "user-all", "user-all: one-to-one yes, groups yes, calls yes"),
+        (no_app, {"group_rows_in_user_list": True}, None, "user", "user: one-to-one yes, groups yes"),
+        (nothing_refused, {"calls_in_messages": False}, None, NAMED, "one-to-one yes, groups yes, calls no"),
+        (no_messages, {}, "hiking", NAMED, "user-all: one-to-one no, groups no, calls no"),
+        (no_messages, {}, None, f"user{MAYBE}", "user: one-to-one yes, groups unknown, calls yes"),
+        (nothing_refused, {"has_calls": False}, None, f"app{MAYBE}", "groups yes, calls unknown"),
+    ],
+)
+async def test_the_source_that_fits(
+    is_refused: Callable[[str, bool], bool],
+    options: dict[str, Any],
+    guid: str | None,
+    source: str,
+    shown: str,
+) -> None:
+    report = await examined(Without(a_world(**options), is_refused), guid=guid)
+    (fact,) = (fact for fact in report.facts if fact.name == "source")
+    assert fact.answer == source
+    assert shown in fact.evidence
+
+
+async def test_a_busy_app_hides_nothing() -> None:
+    world = a_world()
+    for number in range(150):
+        world.send("superhero1", "superhero3", content={"text": f"on and on {number}"})
+    report = await examined(build(world))
+    told = answers(report)
+    assert (told["groups_in_app"], told["calls_in_app"], told["source"]) == ("yes", "yes", "app")
+
+
+async def test_a_group_that_is_not_there_stops_nothing() -> None:
+    report = await examined(build(a_world()), guid="nowhere")
+    assert report.stopped is None
+    assert answers(report)["group_list"] == "no, refused"
+
+
+async def test_nothing_fits_where_nothing_is_shown() -> None:
+    world = World(api_key=KEY, clock=NOW.timestamp, rate_limit=10_000)
+    world.add_user(UID)
+    told = answers(await examined(build(world)))
+    assert (told["source"], told["app_append"], told["group_list"]) == ("unknown", "unknown", "unknown")
 
 
 # --- on servers we have only feared -----------------------------------------------------------------------
@@ -259,6 +346,11 @@ def only_page_size(params: dict[str, str], _: int) -> list[Any]:
         (only_page_size, "page_size", "perPage; without either: 7 rows"),
         (believable, "has_mentions", "no, ignored"),
         (believable, "largest_page", "unknown"),
+        (believable, "app_append", "yes"),
+        (heedless, "app_append", "the id is not heeded"),
+        (newest_after, "app_append", "unknown"),
+        (inclusive, "app_append", "yes"),
+        (silent, "direct_in_app", "yes"),
     ],
 )
 async def test_a_feared_behaviour_is_recognised(
@@ -303,7 +395,7 @@ async def test_a_silent_server_is_asked_once(autojump_clock: MockClock) -> None:
     assert (report.requests, report.stopped) == (1, "Unreachable")
 
 
-async def test_never_more_than_twenty_requests() -> None:
+async def test_never_more_requests_than_promised() -> None:
     server = Feared(believable)
     report = await examined(server)
     assert len(server.asked) == report.requests <= MAX_REQUESTS

@@ -53,8 +53,8 @@ class Upkeep(Part):
         """Remove what was settled more than `keep` ago; call again until it returns 0, the rows removed.
 
         Alerts with an entry still pending stay, however old; dead letters go like the delivered. Of a removed
-        alert the id stays as a tombstone, so that it is never found again, and the sums stay whole. Users who left more
-        than `grace` ago are forgotten; without `grace` nobody is.
+        alert the id stays as a tombstone, so that it is never found again, and the sums stay whole. Users
+        who left more than `grace` ago are forgotten; without `grace` nobody is.
         """
         before = now - keep
         return (

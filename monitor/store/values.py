@@ -1,6 +1,7 @@
 """What goes into the store and comes out of it, as values.
 
-Ids of messages are numbers, times aware UTC. Nothing here knows SQL.
+Ids of messages are numbers, times aware UTC. Nothing here knows SQL. `gc=False`: of these there is one or
+more for each user, they can't be part of a cycle, and walking over 100,000 of them takes time.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ NotificationId = NewType("NotificationId", str)
 EntryId = NewType("EntryId", int)
 
 
-class Seen(Value, frozen=True, kw_only=True):
+class Seen(Value, frozen=True, kw_only=True, gc=False):
     """A row above the stored cursor: evaluated already, recognised when it is read again."""
 
     id: MessageId
     at: datetime  #: when we first saw it, in API time; a row dated in the future settles by this
 
 
-class Cursor(Value, frozen=True, kw_only=True):
+class Cursor(Value, frozen=True, kw_only=True, gc=False):
     """How far one user's list has been read.
 
     `id` is the stored cursor (None until a first settled row is known), `above` the evaluated rows past
@@ -45,7 +46,7 @@ class Cursor(Value, frozen=True, kw_only=True):
     back: MessageId | None = None
 
 
-class UserRow(Value, frozen=True, kw_only=True):
+class UserRow(Value, frozen=True, kw_only=True, gc=False):
     """One watched user as stored."""
 
     uid: UserId

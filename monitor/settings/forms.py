@@ -177,7 +177,11 @@ def _secret_signing_secret(value: SecretStr) -> SecretStr:
 
 
 def _staleness(value: Any) -> timedelta | Literal["auto"]:
-    return "auto" if value == "auto" else duration(value)
+    if value == "auto":
+        return "auto"
+    if (span := duration(value)) <= timedelta(0):
+        raise wrong("expected auto or a time above zero such as 30s")
+    return span
 
 
 def _start(value: Any) -> datetime | Literal["now", "beginning"]:

@@ -84,25 +84,40 @@ def pack(name: str) -> Source:
     return Source(f"packs/{name}.yaml", text)
 
 
-def warnings(rules: RuleSet, source: str) -> tuple[Problem, ...]:
-    """What people should know before running `rules` on a source (`user` or `user-all`)."""
+def warnings(rules: RuleSet, source: str, *, has_groups: bool = False) -> tuple[Problem, ...]:
+    """What people should know before running `rules` on a source: user, user-all, app or groups.
+
+    `has_groups`: whether `watch.groups` names any.
+    """
     return rules.warnings + tuple(
         Problem(place=rule.place, message=message, is_warning=True)
         for rule in rules.rules
-        for message in _blind_spots(rule, source)
+        for message in _blind_spots(rule, source, has_groups=has_groups)
     )
 
 
-def _blind_spots(rule: Rule, source: str) -> Iterator[str]:
-    if source == "user" and rule.needs.groups:
+def _blind_spots(rule: Rule, source: str, *, has_groups: bool) -> Iterator[str]:
+    name, needs = rule.name, rule.needs
+    if source == "user" and needs.groups and not has_groups:
         yield (
-            f'rule "{rule.name}" is after something that happens in groups, and the source "user" shows '
-            "1-1 conversations only, as far as is known: set watch.source to user-all to see groups"
+            f'rule "{name}" is after something that happens in groups, and the source "user" shows '
+            "1-1 conversations only, as far as is known: set watch.source to user-all or app, or name the "
+            "groups in watch.groups"
         )
-    if source == "user-all" and rule.needs.calls:
+    if source in {"user-all", "app"} and needs.calls:
         yield (
-            f'rule "{rule.name}" needs call rows, and whether the source "user-all" shows any is not '
+            f'rule "{name}" needs call rows, and whether the source "{source}" shows any is not '
             "documented: `cometwatch doctor` finds out for your app"
+        )
+    if source == "app" and needs.crowd and not has_groups:
+        yield (
+            f'rule "{name}" is after something in groups that need not name a watched user, and with the '
+            'source "app" only groups in watch.groups are watched whole: name yours there'
+        )
+    if source == "groups" and needs.direct:
+        yield (
+            f'rule "{name}" is after something between two users, and the source "groups" reads groups '
+            "only: set watch.source to user, user-all or app"
         )
 
 

@@ -105,7 +105,7 @@ def examine(given: Given) -> Findings:
         found.problems += error.problems
         return found
     rules = configuration.rules
-    found.problems += spec.warnings(rules, settings.watch.source)
+    found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))
     if settings.receivers:
         found.problems += unreachable(rules, routes(settings), _labelled(configuration))
     return found

@@ -114,8 +114,10 @@ Logic = Single | Correlating[Any]
 class Needs(Value, frozen=True, kw_only=True):
     """What a source must be able to show for a rule to see what it is after."""
 
-    groups: bool = False
+    groups: bool = False  #: rows of groups
     calls: bool = False
+    direct: bool = False  #: rows between two users
+    crowd: bool = False  #: rows of groups that name no watched user
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,13 @@ def build(condition: Condition | None, options: Mapping[str, Any]) -> Match:  # 
 
 def needs(condition: Condition | None) -> Needs:
     parts = tuple(condition.parts()) if condition else ()
-    return Needs(groups=any(map(_is_about_groups, parts)), calls=any(map(_is_about_calls, parts)))
+    calls = any(map(_is_about_calls, parts))
+    return Needs(
+        groups=any(map(_is_about_groups, parts)),
+        calls=calls,
+        direct=calls or any(map(_is_about_two, parts)),
+        crowd=any(_is_about_groups(part) and not _names_us(part) for part in parts),
+    )
 
 
 def _is_about_groups(part: Condition) -> bool:
@@ -69,6 +75,20 @@ def _is_about_groups(part: Condition) -> bool:
             return any(value.startswith("group_") for value in values)
         case _:
             return isinstance(part, Field) and part.name == "subject"
+
+
+def _names_us(part: Condition) -> bool:
+    return isinstance(part, Mentions) and part.who == ("watched",) and not part.users
+
+
+def _is_about_two(part: Condition) -> bool:
+    match part:
+        case Field(name="receiver_type", values=values):
+            return "user" in values
+        case Field(name="conversation", values=values):
+            return any("_user_" in value for value in values)
+        case _:
+            return False
 
 
 def _is_about_calls(part: Condition) -> bool:

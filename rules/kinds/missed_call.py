@@ -288,7 +288,7 @@ def build(condition: Condition | None, options: Mapping[str, Any]) -> MissedCall
 
 
 def needs(condition: Condition | None) -> Needs:  # noqa: ARG001 - a call is a call
-    return Needs(calls=True)
+    return Needs(calls=True, direct=True)
 
 
 def _sample() -> Facts:

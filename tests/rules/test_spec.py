@@ -294,12 +294,28 @@ def test_a_rule_that_no_message_can_meet_is_a_warning() -> None:
         ("when: {category: call, action: rejected}", "user-all", "needs call rows"),
         ("when: {type: text}", "user", None),
         ("when: {type: text}", "user-all", None),
+        ("when: {mentions: watched}", "app", None),
+        ("when: {mentions: [watched, all]}", "app", "need not name a watched user"),
+        ("when: {receiver_type: group}", "app", "need not name a watched user"),
+        ("kind: missed_call", "app", "needs call rows"),
+        ("kind: missed_call", "groups", "between two users"),
+        ("when: {receiver_type: user}", "groups", "between two users"),
+        ("when: {conversation: ann_user_bob}", "groups", "between two users"),
+        ("when: {mentions: watched}", "groups", None),
+        ("when: {type: text}", "groups", None),
     ],
 )
 def test_what_a_source_cannot_show_is_a_warning(rule: str, source: str, said: str | None) -> None:
     told = [str(warning) for warning in warnings(rules_of(f"rules: [{{name: it, {rule}}}]"), source)]
     assert len(told) == (1 if said else 0)
     assert all(line.startswith("rules.yaml:1:9: warning: ") and str(said) in line for line in told)
+
+
+@pytest.mark.parametrize("source", ["user", "app"])
+def test_groups_that_are_named_are_seen(source: str) -> None:
+    rules = rules_of("rules: [{name: it, when: {receiver_type: group, mentions: all}}]")
+    assert warnings(rules, source)
+    assert warnings(rules, source, has_groups=True) == ()
 
 
 # --- the published schema ---------------------------------------------------------------------------

@@ -61,6 +61,9 @@ def simulate(
         bool, typer.Option("--group-rows", help="User lists show group messages too.")
     ] = False,
     calls_in_messages: Annotated[bool, typer.Option(help="GET /messages shows calls.")] = True,
+    app_list: Annotated[
+        str, typer.Option(help="GET /messages on nobody's behalf: all messages, empty, or 400.")
+    ] = "all",
     append_without_id: Annotated[
         str, typer.Option(help="Answer to affix=append without id: newest, oldest or 400.")
     ] = "newest",
@@ -69,6 +72,7 @@ def simulate(
     options = Options(
         group_rows_in_user_list=group_rows,
         calls_in_messages=calls_in_messages,
+        app_list=_one_of("--app-list", app_list, ("all", "empty", "400")),
         append_without_id=_one_of("--append-without-id", append_without_id, ("newest", "oldest", "400")),
         rate_headers=_one_of("--rate-headers", rate_headers, ("new", "old", "both", "none")),
         gzip=gzip,

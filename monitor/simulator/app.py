@@ -22,7 +22,15 @@ from monitor.simulator.lists import Viewer
 from monitor.simulator.lists import answer as list_answer
 from monitor.simulator.people import conversation_of
 from monitor.simulator.query import Listing, Params
-from monitor.simulator.refusals import Refusal, bad_request, empty_key, no_access, unknown_key, unknown_path
+from monitor.simulator.refusals import (
+    Refusal,
+    bad_request,
+    empty_key,
+    no_access,
+    not_a_member,
+    unknown_key,
+    unknown_path,
+)
 from monitor.simulator.rows import Json, encode
 from monitor.simulator.world import World
 
@@ -275,12 +283,19 @@ def _list_user_messages(ask: Ask) -> bytes:
 
 
 def _list_group_messages(ask: Ask) -> bytes:
+    group = ask.world.group(ask.path["guid"])
+    if ask.acting is not None and ask.acting not in group.members:
+        raise not_a_member(ask.acting, group.guid)
     feeds = ask.world.list_of_group(ask.path["guid"])
     return list_answer(ask.world, feeds, ask.params, listing=Listing.GROUP, viewer=ask.viewer)
 
 
 def _list_messages(ask: Ask) -> bytes:
-    feeds = ask.world.list_of_all(ask.acting)
+    # What the key alone may see here is not documented, so each answer can be had.
+    app_list = ask.world.options.app_list if ask.acting is None else "all"
+    if app_list == "400":
+        raise bad_request(onBehalfOf="The onBehalfOf header is required.")
+    feeds = [] if app_list == "empty" else ask.world.list_of_all(ask.acting)
     return list_answer(ask.world, feeds, ask.params, listing=Listing.MESSAGES, viewer=ask.viewer)
 
 

@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, str]] = {
     "page-size": "use `size` rows a page whatever was asked; meta shows `echo` used|asked|none",
     "out-of-order": "shuffle the rows of a page",
     "malformed-row": "put a malformed row with an id of its own just before a new row",
-    "late-visible": "show a new row `seconds` (default 3) after it got its id",
+    "late-visible": "show a new row `seconds` (default 3) after its id, however far readers are by then",
     "clock-skew": "the API's clock is `seconds` ahead (negative: behind) while this is active",
 }
 

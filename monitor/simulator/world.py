@@ -40,6 +40,7 @@ class Options:
 
     group_rows_in_user_list: bool = False
     calls_in_messages: bool = True  #: GET /messages shows call rows
+    app_list: Literal["all", "empty", "400"] = "all"  #: GET /messages on nobody's behalf
     append_without_id: Literal["newest", "oldest", "400"] = "newest"
     rate_headers: Literal["new", "old", "both", "none"] = "new"
     gzip: bool = False

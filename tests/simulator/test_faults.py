@@ -157,6 +157,20 @@ async def test_a_late_row_shows_after_rows_with_larger_ids() -> None:
     assert by_script not in await ids(world, "/users/a/messages")
 
 
+async def test_a_row_may_show_long_after_everybody_has_read_on() -> None:
+    clock = TurnedClock()
+    world = a_world(clock=clock, faults=Faults(Fault(kind="late-visible", seconds=900, uid="a")))
+    late = say(world, "a", "g", "late", receiver_type="group")
+    clock.now += 600
+    early = say(world, "b", "g", "early", receiver_type="group")
+    lists = ("/messages", "/groups/g/messages")
+    assert [await ids(world, path) for path in lists] == [[early], [early]]
+    assert await ids(world, "/messages", affix="append", id=str(late - 1)) == [early]
+    clock.now += 300
+    assert [await ids(world, path) for path in lists] == [[late, early], [late, early]]
+    assert await ids(world, "/messages", affix="append", id=str(early)) == []
+
+
 async def test_a_skewed_clock_shows_in_date_and_sent_at_alike() -> None:
     clock = TurnedClock()
     world = a_world(clock=clock, faults=Faults(Fault(kind="clock-skew", seconds=-90)))

@@ -232,6 +232,27 @@ async def test_the_whole_app_shows_without_an_acting_user() -> None:
     assert await ids(world, "/messages", conversationId="a_user_b") == made[:1]
 
 
+async def test_the_whole_apps_list_can_be_empty_or_refused_as_nobody_knows() -> None:
+    empty, refusing = a_world(app_list="empty"), a_world(app_list="400")
+    for world in (empty, refusing):
+        made = say(world, "a", "b", "x")
+        assert await ids(world, "/messages", acting="a") == [made]
+    assert await ids(empty, "/messages") == []
+    assert (await get(refusing, "/messages"))["error"]["code"] == "ERR_BAD_REQUEST"
+
+
+async def test_a_groups_list_shows_calls_and_actions_to_the_key_and_to_members_only() -> None:
+    world = a_world()
+    made = say(world, "a", "g", "x", receiver_type="group")
+    _, ring = world.start_call("a", "g", receiver_type="group")
+    say(world, "a", "b", "not here")
+    action = world.edit(made, {"text": "y"}, by="a")
+    assert await ids(world, "/groups/g/messages") == [made, ring.id, action.id]
+    assert await ids(world, "/groups/g/messages", acting="b") == [made, ring.id, action.id]
+    refused = await get(world, "/groups/g/messages", acting="d")
+    assert refused["error"]["code"] == "ERR_GROUP_NOT_JOINED"
+
+
 async def test_until_needs_since_on_the_messages_list() -> None:
     world = a_world()
     made = say(world, "a", "b", "x")

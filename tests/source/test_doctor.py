@@ -183,10 +183,6 @@ class Without:
         return await self._app(scope, receive, send)
 
 
-def no_app(path: str, has_actor: bool) -> bool:
-    return path == "/v3/messages" and not has_actor
-
-
 def no_messages(path: str, has_actor: bool) -> bool:
     return path == "/v3/messages"
 
@@ -203,8 +199,21 @@ def nothing_refused(path: str, has_actor: bool) -> bool:
     ("is_refused", "options", "guid", "source", "shown"),
     [
         (nothing_refused, {}, None, "app", "app: one-to-one yes, groups yes, calls yes"),
-        (no_app, {}, None, "user-all", "user-all: one-to-one yes, groups yes, calls yes"),
-        (no_app, {"group_rows_in_user_list": True}, None, "user", "user: one-to-one yes, groups yes"),
+        (
+            nothing_refused,
+            {"app_list": "400"},
+            None,
+            "user-all",
+            "user-all: one-to-one yes, groups yes, calls yes",
+        ),
+        (nothing_refused, {"app_list": "empty"}, None, "user-all", "app: one-to-one no, groups no, calls no"),
+        (
+            nothing_refused,
+            {"app_list": "400", "group_rows_in_user_list": True},
+            None,
+            "user",
+            "user: one-to-one yes, groups yes",
+        ),
         (nothing_refused, {"calls_in_messages": False}, None, NAMED, "one-to-one yes, groups yes, calls no"),
         (no_messages, {}, "hiking", NAMED, "user-all: one-to-one no, groups no, calls no"),
         (no_messages, {}, None, f"user{MAYBE}", "user: one-to-one yes, groups unknown, calls yes"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from random import Random
@@ -16,6 +16,8 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from monitor import notices
+from monitor.accounts import Accounts
+from monitor.allowance import Allowance
 from monitor.caretaker import Caretaker
 from monitor.clock import Clock
 from monitor.configuration import Configuration
@@ -26,17 +28,18 @@ from monitor.delivery.values import Receiver, TextPolicy
 from monitor.errors import ConfigError, StoreError
 from monitor.health import Health
 from monitor.intake import Intake
+from monitor.lists import group_list, lists_of
 from monitor.metrics import Metrics
 from monitor.schedule.budget import WINDOW_S, Budget
-from monitor.schedule.turns import Turns
+from monitor.schedule.turns import Turns, Wish
 from monitor.settings.model import Receiver as ReceiverSettings
 from monitor.settings.model import Settings
-from monitor.source.client import Client, Endpoint, base_url
+from monitor.source.client import Client, base_url
 from monitor.store.store import Store, Tx
 from monitor.store.values import UserRow
 from monitor.store.writer import RunSync, Writer
 from monitor.timers import Timers
-from rules.model import Timer, UserId
+from rules.model import ListId, Timer
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +52,7 @@ FIXED: Final = ("api", "poll", "store", "server", "log")
 class Outside:
     """Everything that is not ours: time, chance, threads, wires. Tests bring their own."""
 
-    http: httpx.AsyncClient  #: to CometChat
+    http: httpx.AsyncBaseTransport  #: to CometChat
     sinks: httpx.AsyncClient  #: to receivers; apart, so that neither waits for the other's connections
     stream: TextIO  #: of console receivers
     clock: Clock = field(default_factory=Clock)
@@ -79,7 +82,8 @@ class App:
         self._read = read
         self.writer = Writer(store, run_sync=outside.run_sync, at=outside.at, observe=self._observe_commit)
         self.fleet = Fleet()
-        self.intake = self._make_intake(configuration.settings)
+        self.client = make_client(configuration.settings, http=outside.http, clock=outside.clock)
+        self.intake = self._make_intake(configuration)
         self.caretaker = Caretaker(
             store=store,
             writer=self.writer,
@@ -94,27 +98,38 @@ class App:
 
     # --- building ----------------------------------------------------------------------------------------
 
-    def _make_intake(self, settings: Settings) -> Intake:
-        api, poll, outside = settings.api, settings.poll, self._outside
-        return Intake(
-            client=make_client(settings, http=outside.http, clock=outside.clock),
+    def _make_intake(self, configuration: Configuration) -> Intake:
+        settings, outside = configuration.settings, self._outside
+        api, poll = settings.api, settings.poll
+        budget = Budget(per_minute=api.requests_per_minute, now=outside.clock.monotonic(), share=api.share)
+        accounts = Accounts(
             writer=self.writer,
-            orders=self.configuration.orders,
-            endpoint=Endpoint(settings.watch.source),
-            turns=Turns(
-                random=outside.random,
-                min_interval=poll.min_interval.total_seconds(),
-                rate=api.requests_per_minute / WINDOW_S,
-            ),
-            budget=Budget(per_minute=api.requests_per_minute, now=outside.clock.monotonic()),
+            orders=configuration.orders,
             timers=Timers(),
+            health=self.health,
+            metrics=self.metrics,
+            clock=outside.clock,
+            settle=poll.settle,
+            nudge=self.fleet.nudge,
+        )
+        turns = Turns(
+            random=outside.random,
+            min_interval=poll.min_interval.total_seconds(),
+            rate=api.requests_per_minute / WINDOW_S,
+        )
+        return Intake(
+            client=self.client,
+            accounts=accounts,
+            allowance=Allowance(budget=budget, clock=outside.clock),
+            turns=turns,
+            source=settings.watch.source,
             health=self.health,
             metrics=self.metrics,
             clock=outside.clock,
             random=outside.random,
             page_size=poll.page_size,
             settle=poll.settle,
-            nudge=self.fleet.nudge,
+            look_every=timedelta(days=1),
             at=outside.at,
             pollers=poll.concurrency,
         )
@@ -190,34 +205,37 @@ class App:
     async def _adopt(self, configuration: Configuration) -> None:
         """Make a configuration the one in force: in one transaction, then in memory at once."""
         settings, orders = configuration.settings, configuration.orders
-        start_at = start_of(settings.watch.start, now=self._outside.clock.wall())
+        terms = terms_of(configuration)
+        now = self._outside.clock.wall()
+        start_at = start_of(settings.watch.start, now=now)
         followed = self.intake.followed
 
-        def work(tx: Tx) -> tuple[list[UserRow], frozenset[UserId], list[Timer]]:
+        def work(tx: Tx) -> tuple[list[UserRow], frozenset[ListId], list[Timer]]:
             closed = tx.adopt_rules(orders.rules.fingerprints)
             if closed:
                 log.info("rules.closed", rules=list(closed))
-            for uid in {uid for timer in tx.timers() for uid in timer.lists} - set(orders.watch):
+            for uid in {uid for timer in tx.timers() for uid in timer.lists} - terms.keys():
                 tx.close_user(uid, "no longer watched")
-            rows = tx.add_users([uid for uid in orders.watch if uid not in followed], start_at)
+            rows = tx.add_users([ListId(uid) for uid in terms if uid not in followed], start_at)
             new = {row.uid for row in rows if row.is_unread and settings.watch.start == "now"}
             return rows, frozenset(new), tx.timers()
 
         # At a standstill: no page is judged by the old orders after the new ones are in the store, and no
         # timer is started between being read there and being taken over here.
-        async with self.intake.standstill():
+        async with self.intake.accounts.standstill():
             rows, new, timers = await self.writer.submit(work)
             self.configuration = configuration
-            self.intake.orders = orders
-            self.intake.timers.reset(timers)
-            self.intake.unfollow(followed - set(orders.watch))
-            self.intake.follow(rows, new=new)
+            self.intake.accounts.orders = orders
+            self.intake.accounts.timers.reset(timers)
+            self.intake.unfollow(followed - terms.keys())
+            self.intake.wish(terms)
+            self.intake.follow(rows, wishes=terms, new=new)
         self.metrics.expect(
             rules=[*orders.rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
         )
         self.health.config_error = None
         self.metrics.config_last_reload_successful.set(1)
-        self.metrics.config_last_reload_success_timestamp_seconds.set(self._outside.clock.wall().timestamp())
+        self.metrics.config_last_reload_success_timestamp_seconds.set(now.timestamp())
 
     # --- reloading ---------------------------------------------------------------------------------------
 
@@ -265,7 +283,18 @@ def start_of(start: datetime | Literal["now", "beginning"], *, now: datetime) ->
     return now.replace(microsecond=0) if start == "now" else BEGINNING
 
 
-def make_client(settings: Settings, *, http: httpx.AsyncClient, clock: Clock) -> Client:
+def terms_of(configuration: Configuration) -> dict[str, Wish]:
+    """The lists to read, and what each of them is worth to the operator."""
+    members, groups = configuration.roster
+    source = configuration.settings.watch.source
+    known = {**members, **{group_list(guid): member for guid, member in groups.items()}}
+    return {
+        uid: Wish(known[uid].weight, known[uid].max_staleness) if uid in known else Wish()
+        for uid in lists_of(source, members, groups)
+    }
+
+
+def make_client(settings: Settings, *, http: httpx.AsyncBaseTransport, clock: Clock) -> Client:
     """The API client that the settings describe."""
     api = settings.api
     return Client(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -16,14 +16,15 @@ from monitor.configuration import Configuration
 from monitor.delivery.fleet import Fleet
 from monitor.delivery.policy import decide
 from monitor.errors import StoreError
-from monitor.health import Health, Sight
+from monitor.health import Health
 from monitor.intake import Intake
 from monitor.metrics import Metrics
+from monitor.overview import Overview
 from monitor.store.store import Store, Tx
 from monitor.store.values import Commit, Depth
 from monitor.store.writer import RunSync, Writer
-from monitor.web.view import BudgetView, StatusView, UserState, UserView
-from rules.model import Alert, Status, UserId
+from monitor.web.view import BudgetView, StatusView
+from rules.model import Alert, Status
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,8 @@ LOOK_S: Final = 2.0  # a command's change must be noticed within 5 s
 CHECK_S: Final = 30.0  # a quiet monitor must notice a full disk before the next message does
 PRUNE_FIRST_S: Final = 60.0  # a process that never lives for an hour prunes all the same
 PRUNE_S: Final = 3600.0
-SILENCE: Final = timedelta(minutes=2)  # without any answered poll for longer, the work has stopped
+COUNTED_A_SECOND: Final = 10_000  # lists; going through so many takes some five milliseconds
+STRETCHED: Final = 1.005  # the least that is worth telling
 PRUNE_PAUSE_S: Final = 0.2  # between two transactions of it: polls come first
 
 
@@ -63,7 +65,17 @@ class Caretaker:
         self._depths: list[Depth] = []
         self._version = 0
         self._checked_at = clock.monotonic()
+        self._counted_at = -math.inf
+        self._is_stretched = False
         self._blind: Alert | None = None
+        self.overview = Overview(
+            intake=intake,
+            health=health,
+            clock=clock,
+            configuration=configuration,
+            queues=self.queues,
+            watching_since=store.watching_since,
+        )
 
     async def begin(self) -> None:
         """Take up from the store what is still in force: mutes, and a blindness that was told of.
@@ -72,7 +84,7 @@ class Caretaker:
         """
         await self._check_store()
         self._version = await self._run_sync(self._store.version)
-        self._intake.mutes = await self._run_sync(self._store.mutes, self._clock.wall())
+        self._intake.accounts.mutes = await self._run_sync(self._store.mutes, self._clock.wall())
         blind = await self._run_sync(self._store.alerts, 1, Status.FIRING, notices.BLIND)
         self._blind = blind[0] if blind else None
         await self._show()
@@ -112,66 +124,13 @@ class Caretaker:
             await trio.sleep(PRUNE_PAUSE_S)
         return removed
 
-    def status(self) -> StatusView:
-        """One look at everything, from memory."""
-        health, settings, now = self._health, self._configuration().settings, self._clock.wall()
-        return StatusView(
-            version=version("cometwatch"),
-            app=settings.api.app,
-            now=now,
-            started_at=health.started_at,
-            budget=BudgetView(
-                requests_per_minute=settings.api.requests_per_minute, waiting=self._intake.waiting()
-            ),
-            users=tuple(self._user(uid, now) for uid in sorted(self._intake.orders.watch)),
-            receivers=self._queues(),
-            rules=len(self._intake.orders.rules.rules),
-            timers_pending=len(self._intake.timers),
-            watching_since=self._store.watching_since,
-            paused_until=self._paused_until(now),
-            blind_since=health.blind_since(now, after=settings.blind_after),
-            last_poll_at=health.last_success_at,
-            last_commit_at=health.last_commit_at,
-            last_error=health.last_error,
-            store_error=health.store_error,
-            config_error=health.config_error,
-            max_silence=max(SILENCE, 3 * settings.poll.min_interval),
-        )
-
-    def _queues(self) -> tuple[Depth, ...]:
+    def queues(self) -> tuple[Depth, ...]:
         """Every configured receiver's queue, and those of receivers that are gone but still have one."""
         found = {depth.receiver: depth for depth in self._depths}
         for receiver in self._configuration().settings.receivers:
             idle = Depth(receiver=receiver.name, pending=0, dead=0, oldest_at=None)
             found.setdefault(receiver.name, idle)
         return tuple(found.values())
-
-    def _user(self, uid: UserId, now: datetime) -> UserView:
-        sight = self._health.sights.get(uid, Sight())
-        lag = (now + self._intake.skew - sight.watermark).total_seconds() if sight.watermark else None
-        return UserView(
-            uid=uid,
-            state=self._state(uid, sight),
-            labels=self._intake.orders.watch[uid],
-            cursor=self._intake.stored_cursor(uid).id,
-            last_poll_at=sight.last_poll_at,
-            watermark=sight.watermark,
-            lag_s=lag,
-            last_error=sight.last_error,
-        )
-
-    def _state(self, uid: UserId, sight: Sight) -> UserState:
-        if sight.unknown:
-            return UserState.UNKNOWN
-        if sight.failures:
-            return UserState.FAILING
-        if sight.last_poll_at is None:
-            return UserState.STARTING
-        return UserState.CATCHING_UP if self._intake.is_behind(uid) else UserState.CURRENT
-
-    def _paused_until(self, now: datetime) -> datetime | None:
-        until = self._intake.gate.closed_until
-        return None if until is None else now + timedelta(seconds=until - self._clock.monotonic())
 
     async def _check_store(self) -> None:
         await self._run_sync(self._store.probe)
@@ -184,9 +143,9 @@ class Caretaker:
         changes, now = await self._run_sync(self._store.version), self._clock.wall()
         if changes == self._version:
             return
-        async with self._intake.standstill():
-            self._intake.mutes = await self._run_sync(self._store.mutes, now)
-            self._intake.timers.reset(await self._run_sync(self._store.timers))
+        async with self._intake.accounts.standstill():
+            self._intake.accounts.mutes = await self._run_sync(self._store.mutes, now)
+            self._intake.accounts.timers.reset(await self._run_sync(self._store.timers))
             self._intake.set_back(await self._run_sync(self._store.users))
         self._version = changes  # only now: what could not be read is looked for again
         self._fleet.nudge()
@@ -205,12 +164,12 @@ class Caretaker:
             self._blind = None
 
     async def _tell(self, alert: Alert) -> None:
-        orders = self._intake.orders
+        orders = self._intake.accounts.orders
         findings = decide(
             [alert],
             routes=orders.routes,
             watch=orders.watch,
-            mutes=self._intake.mutes,
+            mutes=self._intake.accounts.mutes,
             now=alert.event_at,
             max_age=orders.max_age,
         )
@@ -221,14 +180,10 @@ class Caretaker:
     async def _show(self) -> None:
         """Bring the gauges up to date."""
         self._depths = await self._run_sync(self._store.depths)
-        view, metrics = self.status(), self._metrics
+        self._count_lists()
+        view, metrics = self.overview.status(), self._metrics
         self._show_receivers(view)
-        for state in UserState:
-            metrics.users.labels(state.value).set(sum(user.state is state for user in view.users))
-        metrics.watermark_lag_seconds.set(
-            max((self._lag(user, view.now) for user in view.users), default=0.0)
-        )
-        metrics.budget_waiting.set(view.budget.waiting)
+        self._show_budget(view.budget)
         metrics.timers_pending.set(view.timers_pending)
         paused = view.paused_until
         metrics.source_paused_until_timestamp_seconds.set(paused.timestamp() if paused else 0)
@@ -237,12 +192,29 @@ class Caretaker:
         if view.last_poll_at:
             metrics.last_poll_success_timestamp_seconds.set(view.last_poll_at.timestamp())
 
-    def _lag(self, user: UserView, now: datetime) -> float:
-        """How far behind a user is; one who was never read, since we try."""
-        if user.lag_s is not None:
-            return user.lag_s
-        sight = self._health.sights.get(user.uid)
-        return (now - sight.since).total_seconds() if sight and sight.since else 0.0
+    def _count_lists(self) -> None:
+        """Go through all lists: every two seconds if they are few, seldom if they are very many."""
+        now, lists = self._clock.monotonic(), len(self._intake.followed)
+        if now < self._counted_at + lists / COUNTED_A_SECOND:
+            return
+        self._counted_at = now
+        tally = self.overview.count()
+        for state, number in tally.states.items():
+            self._metrics.users.labels(state.value).set(number)
+        self._metrics.watermark_lag_seconds.set(tally.lag_s or 0.0)
+
+    def _show_budget(self, budget: BudgetView) -> None:
+        self._metrics.budget_granted_requests_per_minute.set(budget.granted or 0.0)
+        self._metrics.budget_waiting.set(budget.waiting)
+        self._metrics.staleness_stretch_ratio.set(budget.stretch)
+        if (budget.stretch > STRETCHED) != self._is_stretched:
+            self._is_stretched = budget.stretch > STRETCHED
+            log.warning(
+                f"promises.{'stretched' if self._is_stretched else 'kept'}",
+                stretch=round(budget.stretch, 2),
+                granted_per_minute=round(budget.granted or 0.0),
+                reason=budget.reason,
+            )
 
     def _show_receivers(self, view: StatusView) -> None:
         configured = {receiver.name for receiver in self._configuration().settings.receivers}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monitor.delivery.policy import RouteSpec
 from monitor.evaluation import Orders
+from monitor.lists import ONE_FOR_ALL
 from monitor.roster import Roster, Uids, roster
 from monitor.settings import Reader, Settings, SettingsError
 from monitor.settings.text import source_of
@@ -49,7 +50,9 @@ class Configuration:
 
         Names with two dots in front are Kubernetes' own: it exchanges a ConfigMap by swapping `..data`.
         """
-        return path.name.startswith("..") or any(fnmatch(path.name, named.name) for named in self._named)
+        name = path.name
+        names = [named.name for named in self._named]
+        return name.startswith("..") or name in names or any(fnmatch(name, one) for one in names)
 
     @property
     def _named(self) -> Iterator[Path]:
@@ -63,6 +66,8 @@ class Configuration:
             watch=self.roster.watch_set,
             routes=routes(self.settings),
             max_age=self.settings.alert_max_age,
+            groups=frozenset(self.roster.groups),
+            is_app_wide=self.settings.watch.source == ONE_FOR_ALL,
         )
 
 

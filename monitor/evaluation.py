@@ -10,9 +10,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from monitor.delivery.policy import RouteSpec, decide
+from monitor.lists import APP, concerns
 from monitor.store.values import Commit, Committed, Mute
 from rules.engine import RuleSet, step, wanted
-from rules.model import Message, Outcome, State, StateKey, Tick, Timer, UserId, WatchSet
+from rules.model import ListId, Message, Outcome, State, StateKey, Tick, Timer, WatchSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,25 @@ class Orders:
     watch: WatchSet
     routes: tuple[RouteSpec, ...]
     max_age: timedelta  #: findings older than this when found are told as old news
+    groups: frozenset[str] = frozenset()  #: guids of the watched groups
+    is_app_wide: bool = False  #: one list has the rows of everybody, watched or not
+
+    def concerned(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """The rows that are ours. A list of somebody watched has no others."""
+        if not self.is_app_wide:
+            return messages
+        return tuple(message for message in messages if concerns(message, self.watch, self.groups))
+
+    def answering(self, timer: Timer, ahead: frozenset[ListId]) -> Timer:
+        """The timer with the lists whose silence answers it: without those `ahead`.
+
+        An answer may have gone by in them while nothing was known of the call: its state was forgotten before
+        a cursor was set back, or its rule is new and one of two people behind. Their silence proves nothing.
+        """
+        if self.is_app_wide:
+            return replace(timer, lists=(APP,))
+        lists = tuple(uid for uid in timer.lists if uid not in ahead)
+        return replace(timer, lists=lists or timer.lists)
 
 
 class Memory(Protocol):
@@ -54,7 +74,7 @@ def evaluate(
     commit: Commit,
     skew: timedelta = timedelta(0),
     cost: Callable[[], float] = lambda: 0.0,
-    ahead: frozenset[UserId] = frozenset(),
+    ahead: frozenset[ListId] = frozenset(),
 ) -> Evaluated:
     """Run the rules over `messages` and `ticks`, and commit what they found together with `commit`.
 
@@ -75,7 +95,7 @@ def evaluate(
         now=now,
         max_age=orders.max_age - skew,  # events carry the API's time, `now` is ours
     )
-    outcome = replace(outcome, timers=tuple(_asked_of(timer, ahead) for timer in outcome.timers))
+    outcome = replace(outcome, timers=tuple(orders.answering(timer, ahead) for timer in outcome.timers))
     restarted = {timer.key for timer in outcome.timers}
     spent = {tick.key for tick in ticks} - restarted
     outcome = replace(outcome, cancelled=tuple(sorted({*outcome.cancelled, *spent})))
@@ -87,13 +107,3 @@ def evaluate(
         findings=findings,
     )
     return Evaluated(outcome, memory.commit(whole), seconds)
-
-
-def _asked_of(timer: Timer, ahead: frozenset[UserId]) -> Timer:
-    """The timer without the lists that were read past its rows before anybody asked.
-
-    An answer may have gone by in them while nothing was known of the call: its state was forgotten before a
-    cursor was set back, or its rule is new and one of two people behind. Their silence proves nothing.
-    """
-    lists = tuple(uid for uid in timer.lists if uid not in ahead)
-    return replace(timer, lists=lists or timer.lists)

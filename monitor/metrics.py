@@ -145,6 +145,11 @@ class Metrics:
         self.detection_delay_seconds = self._batches(
             "detection_delay_seconds", "Time from a message being sent to our having read it.", DETECTION
         )
+        self.detection_delay_predicted_seconds = self._gauge(
+            "detection_delay_predicted_seconds",
+            "The detection delay that the present activity and budget let us expect: mean, p95 and worst.",
+            "quantile",
+        )
         self.watermark_lag_seconds = self._gauge(
             "watermark_lag_seconds",
             "Age of the oldest watermark of all watched users: all before it was seen.",
@@ -153,7 +158,21 @@ class Metrics:
         self.budget_requests_per_minute = self._gauge(
             "budget_requests_per_minute", "Requests that we may send in any minute."
         )
-        self.budget_waiting = self._gauge("budget_waiting", "Users that are due and wait for budget.")
+        self.budget_granted_requests_per_minute = self._gauge(
+            "budget_granted_requests_per_minute",
+            "What the key's quota and its other users leave us of the budget.",
+        )
+        self.budget_waiting = self._gauge("budget_waiting", "Lists whose promise of staleness is overdue.")
+        self.staleness_stretch_ratio = self._gauge(
+            "staleness_stretch_ratio",
+            "By what all promises of staleness are multiplied to fit the budget; 1 while they are kept.",
+        )
+        self.second_looks_total = self._counter(
+            "second_looks_total", "Lists whose latest rows were compared with what was read of them."
+        )
+        self.audit_missed_total = self._counter(
+            "audit_missed_total", "Rows that only a second look found; they were evaluated then."
+        )
         self.source_paused_until_timestamp_seconds = self._gauge(
             "source_paused_until_timestamp_seconds",
             "When polling goes on after a rate limit; 0 while not paused.",

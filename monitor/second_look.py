@@ -26,6 +26,7 @@ from rules.model import Message, MessageId, Value
 
 MOST: Final = 500  # ids on record: days of a busy person's list, in about 2 kB as stored
 MARGIN: Final = 100  # missed rows that a page has room for beside a full record
+ANCHORS: Final = 10  # ids that are kept when a look has compared them: the next look's page must meet one
 SOON: Final = timedelta(hours=1)  # the looks of a start are spread over it
 LEAST: Final = timedelta(minutes=1)  # between two looks at the busiest list
 JITTER: Final = 0.1
@@ -93,6 +94,12 @@ def compare(read: Read, record: Record, cursor: Cursor, *, start_at: datetime, m
         is_comparable=True,
         covers=read.started_at - reach if len(record) >= most else None,
     )
+
+
+def looked(record: Record, cursor: Cursor) -> Record:
+    """The record after a look: what lies below the cursor was compared, a few ids of it suffice to go on."""
+    above = sum(1 for id_ in record if cursor.id is None or id_ > cursor.id)
+    return record[-(above + ANCHORS) :]
 
 
 def next_look(

@@ -107,7 +107,8 @@ async def serve_pages(
 ) -> None:
     """Health, metrics and the status page of `app` at its address, until cancelled."""
     server = app.configuration.settings.server
-    pages = build(app.caretaker.status, app.store, registry, hosts=server.hosts)
+    overview = app.caretaker.overview
+    pages = build(overview.status, overview.users, app.store, registry, hosts=server.hosts)
     await serve(pages, listening(server.listen), task_status=task_status)
 
 
@@ -139,6 +140,7 @@ async def _watch_files(app: App, tell: trio.MemorySendChannel[str]) -> None:
     while folders := app.configuration.folders:
         try:
             await _watch_folders(folders, app, tell)
+            _hint(tell, "other folders")  # also where a link above them was turned: nothing in them changed
         except (OSError, RuntimeError) as error:
             # No more watches to be had, or a folder is gone: no reason to stop watching CometChat.
             log.error(
@@ -148,7 +150,10 @@ async def _watch_files(app: App, tell: trio.MemorySendChannel[str]) -> None:
 
 
 async def _watch_folders(folders: frozenset[Path], app: App, tell: trio.MemorySendChannel[str]) -> None:
-    """Hint at changes until the configuration in force names other folders."""
+    """Hint at changes until the configuration in force names other folders.
+
+    The store may lie beside the configuration, and changes all the time: that is no reason to read anything.
+    """
     log.info("config.watched", folders=sorted(map(str, folders)))
     async for changes in watchfiles.awatch(
         *folders,
@@ -158,7 +163,7 @@ async def _watch_folders(folders: frozenset[Path], app: App, tell: trio.MemorySe
         rust_timeout=FOLDERS_MS,
         yield_on_timeout=True,
     ):
-        if changes:
+        if any(app.configuration.is_named(Path(path)) for _, path in changes):
             _hint(tell, "file change")
         if app.configuration.folders != folders:
             return

@@ -39,14 +39,25 @@ MAY = {
     "monitor.timers": {"rules.model"},
     "monitor.health": {"rules.model"},
     "monitor.notices": {"rules.model", "msgspec"},
-    "monitor.evaluation": {"rules", "monitor.store.values", "monitor.delivery.policy", "msgspec"},
+    "monitor.evaluation": {
+        "rules", "monitor.lists", "monitor.store.values", "monitor.delivery.policy", "msgspec",
+    },
     "monitor.replay": {
         "rules", "monitor.store.values", "monitor.delivery.policy", "monitor.source.pages", "monitor.timers",
         "monitor.evaluation", "msgspec",
     },
+    "monitor.allowance": {*SHARED, *LOUD, "monitor.source", "monitor.schedule"},
+    "monitor.trouble": {
+        *SHARED, *LOUD, "rules", "monitor.source", "monitor.schedule", "monitor.allowance", "monitor.health",
+    },
+    "monitor.accounts": {
+        *SHARED, *LOUD, "rules", "monitor.source", "monitor.store", "monitor.drain", "monitor.evaluation",
+        "monitor.health", "monitor.second_look", "monitor.timers", "msgspec",
+    },
     "monitor.intake": {
         *SHARED, *LOUD, "rules", "monitor.source", "monitor.schedule", "monitor.store", "monitor.drain",
-        "monitor.evaluation", "monitor.health", "monitor.timers", "msgspec",
+        "monitor.accounts", "monitor.allowance", "monitor.health", "monitor.lists", "monitor.second_look",
+        "monitor.trouble", "msgspec",
     },
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
     "monitor.discovery": {
@@ -125,6 +136,6 @@ def test_nobody_imports_the_top_of_the_house(top: str) -> None:
 
 def test_every_room_is_watched() -> None:
     composing = {"monitor", "monitor.__main__", "monitor.app", "monitor.caretaker", "monitor.configuration",
-                 "monitor.demo", "monitor.serving"}  # fmt: skip
+                 "monitor.demo", "monitor.overview", "monitor.serving"}  # fmt: skip
     unwatched = {name for name, _ in modules() if not room_of(name) and not is_in(name, "monitor.cli")}
     assert unwatched == composing

@@ -7,20 +7,10 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Final
 
 import jinja2
 
-from monitor.web.view import AlertView, StatusView, UserState, UserView, readiness, span
-
-SHOWN_USERS: Final = 200  # the worst ones; `/api/users` has all
-WORST_FIRST: Final = (
-    UserState.FAILING,
-    UserState.UNKNOWN,
-    UserState.CATCHING_UP,
-    UserState.STARTING,
-    UserState.CURRENT,
-)
+from monitor.web.view import AlertView, StatusView, readiness, span
 
 
 def _ago(then: datetime | None, now: datetime) -> str:
@@ -59,16 +49,11 @@ class Page:
     def render(self, view: StatusView, alerts: Sequence[AlertView], *, trouble: str | None = None) -> str:
         """The page at `view.now`. `trouble` says why the alerts could not be read."""
         reasons = readiness(view, view.now)
-        users = sorted(view.users, key=_worst_first)
-        lags = [user.lag_s for user in view.users if user.lag_s is not None]
         return self._template.render(
             view=view,
             now=view.now,
             reasons=reasons,
-            users=users[:SHOWN_USERS],
-            hidden=max(0, len(users) - SHOWN_USERS),
-            troubled=sum(user.state in (UserState.FAILING, UserState.UNKNOWN) for user in users),
-            worst_lag=max(lags, default=None),
+            hidden=max(0, view.lists.total - len(view.worst)),
             pending=sum(depth.pending for depth in view.receivers),
             dead=sum(depth.dead for depth in view.receivers),
             alerts=alerts,
@@ -76,10 +61,6 @@ class Page:
             style=self._style,
             script=self._script,
         )
-
-
-def _worst_first(user: UserView) -> tuple[int, float, str]:
-    return WORST_FIRST.index(user.state), -(user.lag_s or 0), user.uid
 
 
 def _hash(text: str) -> str:

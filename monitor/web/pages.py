@@ -19,13 +19,14 @@ from monitor.errors import StoreError
 from monitor.store.values import Entry, EntryState
 from monitor.web.guard import Guard
 from monitor.web.page import Page
-from monitor.web.view import AlertView, EntryView, StatusView, readiness
+from monitor.web.view import AlertView, EntryView, StatusView, UserView, readiness
 from rules.model import Alert, Status
 
 RECENT: Final = 20
 MOST: Final = 1000
 
 StatusProvider = Callable[[], StatusView]
+UsersProvider = Callable[[str | None], Sequence[UserView]]
 
 
 class Reads(Protocol):
@@ -48,14 +49,18 @@ class _QueryError(Exception):
 
 def build(
     status: StatusProvider,
+    users: UsersProvider,
     store: Reads,
     registry: CollectorRegistry,
     *,
     run_sync: RunSync = trio.to_thread.run_sync,
     hosts: Collection[str] = (),
 ) -> Starlette:
-    """The web application. `status` must be quick: it is called on the loop; the store is read off it."""
-    pages = _Pages(status, store, registry, run_sync)
+    """The web application. `status` must be quick: it is called on the loop; the store is read off it.
+
+    `users` gives every list that is read, or the one that it is given.
+    """
+    pages = _Pages(status, users, store, registry, run_sync)
     routes = [
         Route("/", pages.page),
         Route("/healthz", pages.healthz),
@@ -71,9 +76,15 @@ def build(
 
 class _Pages:
     def __init__(
-        self, status: StatusProvider, store: Reads, registry: CollectorRegistry, run_sync: RunSync
+        self,
+        status: StatusProvider,
+        users: UsersProvider,
+        store: Reads,
+        registry: CollectorRegistry,
+        run_sync: RunSync,
     ) -> None:
         self._status = status
+        self._users = users
         self._store = store
         self._registry = registry
         self._run_sync = run_sync
@@ -107,12 +118,10 @@ class _Pages:
     async def api_status(self, _request: Request) -> Response:
         view = self._status()
         reasons = readiness(view, view.now)
-        return _json({"ready": not reasons, "reasons": reasons, **_plain(view), "users": len(view.users)})
+        return _json({"ready": not reasons, "reasons": reasons, **_plain(view), "users": view.lists.total})
 
     async def api_users(self, request: Request) -> Response:
-        uid = request.query_params.get("uid")
-        users = [user for user in self._status().users if uid in (None, user.uid)]
-        return _json({"users": users})
+        return _json({"users": self._users(request.query_params.get("uid"))})
 
     async def api_alerts(self, request: Request) -> Response:
         try:

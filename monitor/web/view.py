@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from monitor.store.values import Depth, Entry
-from rules.model import Alert, Labels, MessageId, UserId, Value
+from rules.model import Alert, Labels, ListId, MessageId, UserId, Value
 
 
 class UserState(StrEnum):
-    """Where one watched user stands; also the label of `cometwatch_users`."""
+    """Where one list stands; also the label of `cometwatch_users`."""
 
     STARTING = "starting"  #: no poll answered yet
     CURRENT = "current"
@@ -21,24 +23,52 @@ class UserState(StrEnum):
     UNKNOWN = "unknown"  #: CometChat does not know this uid
 
 
-class UserView(Value, frozen=True, kw_only=True, omit_defaults=False):
-    """One watched user."""
+WORST_FIRST: Final[Mapping[UserState, int]] = {
+    UserState.FAILING: 0,
+    UserState.UNKNOWN: 1,
+    UserState.CATCHING_UP: 2,
+    UserState.STARTING: 3,
+    UserState.CURRENT: 4,
+}
 
-    uid: UserId
+
+class UserView(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """One list that is read: a watched user's, a group's, or the app's."""
+
+    uid: ListId
     state: UserState
     labels: Labels = msgspec.field(default_factory=dict)
     cursor: MessageId | None = None
     last_poll_at: datetime | None = None  #: the last that was answered
     watermark: datetime | None = None  #: everything before it was seen
     lag_s: float | None = None  #: age of the watermark
+    promise_s: float | None = None  #: the age that the list shall not exceed
     last_error: str | None = None  #: of the last poll; redacted
 
 
 class BudgetView(Value, frozen=True, kw_only=True, omit_defaults=False):
     """The requests we may send, and who waits for them."""
 
-    requests_per_minute: int
-    waiting: int = 0  #: users that are due and wait
+    requests_per_minute: int  #: as configured
+    granted: float | None = None  #: what the key's quota and its other users leave us of it, a minute
+    reason: str = "configured"  #: what holds the granted rate where it is
+    stretch: float = 1.0  #: by what all promises of staleness are multiplied, so that this keeps them
+    waiting: int = 0  #: lists whose promise is overdue
+
+
+class Tally(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """All lists that are read, counted a moment ago."""
+
+    states: Mapping[UserState, int] = msgspec.field(default_factory=dict)
+    lag_s: float | None = None  #: age of the oldest watermark
+
+    @property
+    def total(self) -> int:
+        return sum(self.states.values())
+
+    @property
+    def troubled(self) -> int:
+        return self.states.get(UserState.FAILING, 0) + self.states.get(UserState.UNKNOWN, 0)
 
 
 class StatusView(Value, frozen=True, kw_only=True, omit_defaults=False):
@@ -49,7 +79,8 @@ class StatusView(Value, frozen=True, kw_only=True, omit_defaults=False):
     now: datetime
     started_at: datetime
     budget: BudgetView
-    users: tuple[UserView, ...] = ()
+    lists: Tally = Tally()
+    worst: tuple[UserView, ...] = ()  #: those in trouble or furthest behind, the worst first
     receivers: tuple[Depth, ...] = ()
     rules: int = 0
     timers_pending: int = 0
@@ -75,8 +106,12 @@ def readiness(view: StatusView, now: datetime) -> list[str]:
     if view.blind_since:
         why = f": {view.last_error}" if view.last_error else ""
         reasons.append(f"can't read CometChat since {view.blind_since:%Y-%m-%d %H:%M:%S} UTC{why}")
-    elif view.users and not _is_paused(view, now) and (silent := _silent_for(view, now)) > view.max_silence:
-        reasons.append(f"no poll was answered for {span(silent)}: see the last error of each user")
+    elif (
+        view.lists.total
+        and not _is_paused(view, now)
+        and (silent := _silent_for(view, now)) > view.max_silence
+    ):
+        reasons.append(f"no poll was answered for {span(silent)}: see the last error of each list")
     return reasons
 
 

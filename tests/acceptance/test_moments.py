@@ -88,7 +88,7 @@ async def test_a_user_dropped_at_the_moment_of_the_probe_does_not_shut_the_gate_
         await until(20)
         stage.world.faults.add(Fault(kind="rate-limited", seconds=30, count=1))
         await until(25)
-        gate = app.intake.gate
+        gate = app.intake.allowance.gate
         assert gate.closed_until is not None
         take = gate.take
 
@@ -126,7 +126,7 @@ async def test_a_timer_started_while_the_configuration_is_exchanged_is_not_forgo
             file.write_text(text.replace("heroes", f"team-{n}"), encoding="utf-8")
             assert await app.reload("test")
         await until(40)
-        assert {timer.key for timer in app.store.timers()} == set(app.intake.timers)
+        assert {timer.key for timer in app.store.timers()} == set(app.intake.accounts.timers)
         await until(150)
     assert len(stage.receivers.told("missed-call")) == 40
 

@@ -71,7 +71,7 @@ async def test_a_reload_is_taken_whole_or_not_at_all(stage: Stage, autojump_cloc
         assert stage.receivers.told("shouting") == [("firing", ("superhero2",))]
         rules.write_text(LOUD.replace("words", "wrods"), encoding="utf-8")
         assert not await app.reload("test")
-        assert f"{rules}:5:" in (app.caretaker.status().config_error or "")
+        assert f"{rules}:5:" in (app.caretaker.overview.status().config_error or "")
         say(stage.world, "help again")
         await until(25)
     assert len(stage.receivers.told("shouting")) == 2
@@ -108,7 +108,7 @@ async def test_what_is_old_is_removed_however_much_it_is(stage: Stage, autojump_
 async def test_rare_polls_are_no_reason_to_be_unready(stage: Stage, autojump_clock: MockClock) -> None:
     async with stage.monitor(CONFIG + "poll: {min_interval: 10m}\n") as app:
         await until(590)
-        view = app.caretaker.status()
+        view = app.caretaker.overview.status()
         assert readiness(view, view.now) == []
 
 
@@ -134,7 +134,7 @@ async def test_a_setting_that_needs_a_restart_is_refused_by_a_reload(
     async with stage.monitor() as app:
         file.write_text(file.read_text(encoding="utf-8").replace("600", "700"), encoding="utf-8")
         assert not await app.reload("test")
-        assert "api changed: restart" in (app.caretaker.status().config_error or "")
+        assert "api changed: restart" in (app.caretaker.overview.status().config_error or "")
 
 
 async def test_the_recorded_response_becomes_alerts(stage: Stage, autojump_clock: MockClock) -> None:

@@ -164,10 +164,10 @@ async def test_a_store_that_cannot_be_written_loses_nothing(
         share(stage.world, "kept.png")
         await until(60)
         assert stage.receivers.posts == []
-        assert "disk is full" in (app.caretaker.status().store_error or "")
+        assert "disk is full" in (app.caretaker.overview.status().store_error or "")
         monkeypatch.undo()
         await until(120)
-        assert app.caretaker.status().store_error is None
+        assert app.caretaker.overview.status().store_error is None
     assert len(stage.receivers.told("attachment")) == 1
 
 
@@ -288,11 +288,11 @@ async def test_a_store_that_works_again_is_noticed_without_any_message(
 
         monkeypatch.setattr(app.store, "write", locked)
         await until(45)
-        assert "locked" in (app.caretaker.status().store_error or "")
+        assert "locked" in (app.caretaker.overview.status().store_error or "")
         assert app.metrics.store_writable._value.get() == 0
         monkeypatch.undo()
         await until(50)
-        assert app.caretaker.status().store_error is None
+        assert app.caretaker.overview.status().store_error is None
         assert app.metrics.store_writable._value.get() == 1
 
 
@@ -326,7 +326,7 @@ async def test_a_bug_met_on_one_users_page_stops_nobody_else(
         share(stage.world, "fine.png")
         await until(60)
         assert len(stage.receivers.told("attachment")) == 1
-        (failing,) = [user for user in app.caretaker.status().users if user.last_error]
+        (failing,) = [user for user in app.caretaker.overview.users() if user.last_error]
         assert (failing.uid, failing.state) == ("superhero3", UserState.FAILING)
         assert "KeyError" in (failing.last_error or "")
         assert "nobody thought" not in (failing.last_error or "")

@@ -1,0 +1,130 @@
+"""One look at the running monitor, from memory: for the page, the probes and the gauges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from heapq import nsmallest
+from importlib.metadata import version
+from typing import Final
+
+from monitor.clock import Clock
+from monitor.configuration import Configuration
+from monitor.health import Health, Sight
+from monitor.intake import Intake
+from monitor.store.values import Depth
+from monitor.web.view import WORST_FIRST, BudgetView, StatusView, Tally, UserState, UserView
+from rules.model import ListId
+
+SILENCE: Final = timedelta(minutes=2)  # without any answered poll for longer, the work has stopped
+SHOWN: Final = 200  #: lists that the page names, the worst ones
+NEVER: Final = Sight()
+
+
+class Overview:
+    """What can be said of one running monitor. `queues` gives what waits for the receivers."""
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        health: Health,
+        clock: Clock,
+        configuration: Callable[[], Configuration],
+        queues: Callable[[], Sequence[Depth]],
+        watching_since: datetime,
+    ) -> None:
+        self._intake = intake
+        self._health = health
+        self._clock = clock
+        self._configuration = configuration
+        self._queues = queues
+        self._watching_since = watching_since
+        self.tally = Tally()  #: as of the last `count`
+        self._worst: tuple[ListId, ...] = ()
+
+    def status(self) -> StatusView:
+        """Everything but the single lists, at a price that does not grow with their number."""
+        health, settings, now = self._health, self._configuration().settings, self._clock.wall()
+        intake = self._intake
+        allowance, monotonic = intake.allowance, self._clock.monotonic()
+        return StatusView(
+            version=version("cometwatch"),
+            app=settings.api.app,
+            now=now,
+            started_at=health.started_at,
+            budget=BudgetView(
+                requests_per_minute=settings.api.requests_per_minute,
+                granted=allowance.budget.granted(monotonic),
+                reason=allowance.budget.reason(monotonic),
+                stretch=intake.stretch,
+                waiting=intake.waiting(),
+            ),
+            lists=self.tally,
+            worst=tuple(self._view(uid) for uid in self._worst if uid in intake.followed),
+            receivers=tuple(self._queues()),
+            rules=len(intake.accounts.orders.rules.rules),
+            timers_pending=len(intake.accounts.timers),
+            watching_since=self._watching_since,
+            paused_until=self._paused_until(now),
+            blind_since=health.blind_since(now, after=settings.blind_after),
+            last_poll_at=health.last_success_at,
+            last_commit_at=health.last_commit_at,
+            last_error=health.last_error,
+            store_error=health.store_error,
+            config_error=health.config_error,
+            max_silence=max(SILENCE, 3 * settings.poll.min_interval),
+        )
+
+    def users(self, uid: str | None = None) -> tuple[UserView, ...]:
+        """Every list that is read, by its id; or only `uid`."""
+        followed = self._intake.followed
+        wanted = sorted(followed) if uid is None else [ListId(uid)] if uid in followed else []
+        return tuple(self._view(one) for one in wanted)
+
+    def count(self) -> Tally:
+        """Go through all lists: how many are in each state, and which are the worst."""
+        states = dict.fromkeys(UserState, 0)
+        ranked: list[tuple[int, datetime, ListId]] = []
+        for uid in self._intake.followed:
+            sight = self._health.sights.get(uid, NEVER)
+            state = self._state(uid, sight)
+            states[state] += 1
+            seen = sight.watermark or sight.since or self._health.started_at
+            ranked.append((WORST_FIRST[state], seen, uid))
+        worst = nsmallest(SHOWN, ranked)
+        oldest = min((seen for _, seen, _ in ranked), default=None)
+        self._worst = tuple(uid for _, _, uid in worst)
+        self.tally = Tally(states=states, lag_s=self._lag(oldest))
+        return self.tally
+
+    def _lag(self, seen: datetime | None) -> float | None:
+        now = self._clock.wall() + self._intake.accounts.skew
+        return None if seen is None else (now - seen).total_seconds()
+
+    def _view(self, uid: ListId) -> UserView:
+        sight = self._health.sights.get(uid, NEVER)
+        return UserView(
+            uid=uid,
+            state=self._state(uid, sight),
+            labels=self._intake.accounts.orders.watch.get(uid, {}),
+            cursor=self._intake.stored_cursor(uid).id,
+            last_poll_at=sight.last_poll_at,
+            watermark=sight.watermark,
+            lag_s=self._lag(sight.watermark),
+            promise_s=self._intake.promise(uid),
+            last_error=sight.last_error,
+        )
+
+    def _state(self, uid: ListId, sight: Sight) -> UserState:
+        if sight.unknown:
+            return UserState.UNKNOWN
+        if sight.failures:
+            return UserState.FAILING
+        if sight.last_poll_at is None:
+            return UserState.STARTING
+        return UserState.CATCHING_UP if self._intake.is_behind(uid) else UserState.CURRENT
+
+    def _paused_until(self, now: datetime) -> datetime | None:
+        until = self._intake.allowance.gate.closed_until
+        return None if until is None else now + timedelta(seconds=until - self._clock.monotonic())

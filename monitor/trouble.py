@@ -1,0 +1,116 @@
+"""What a poll that went wrong means: for its list, for everybody, and for the next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Final
+
+import structlog
+
+from monitor.allowance import Allowance
+from monitor.clock import Clock
+from monitor.errors import StoreError
+from monitor.health import Health
+from monitor.metrics import Metrics
+from monitor.schedule.turns import Turns, backoff
+from monitor.source.client import (
+    BadKey,
+    BadRequest,
+    BadResponse,
+    NoAccess,
+    RateLimited,
+    ServerError,
+    SourceError,
+    UnknownGroup,
+    UnknownUser,
+    Unreachable,
+)
+from rules.engine import place_of
+from rules.model import ListId
+
+log = structlog.get_logger(__name__)
+
+UNKNOWN_FIRST_S: Final = 60.0  # a user who was only just created
+UNKNOWN_MOST_S: Final = 3600.0
+STORE_MOST_S: Final = 30.0
+
+OUTCOMES: Final[Mapping[type[SourceError], str]] = {
+    RateLimited: "rate_limited",
+    BadKey: "bad_key",
+    NoAccess: "no_access",
+    UnknownUser: "unknown_user",
+    UnknownGroup: "unknown_user",
+    BadRequest: "bad_request",
+    BadResponse: "bad_response",
+    ServerError: "server_error",
+    Unreachable: "unreachable",
+}
+
+
+class Trouble:
+    """Records what went wrong and puts the list's next poll off. Each method is the end of one poll."""
+
+    def __init__(
+        self,
+        *,
+        turns: Turns,
+        allowance: Allowance,
+        health: Health,
+        metrics: Metrics,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._turns = turns
+        self._allowance = allowance
+        self._health = health
+        self._metrics = metrics
+        self._clock = clock
+        self._random = random
+
+    def unanswered(self, uid: ListId, error: SourceError, *, endpoint: str) -> None:
+        """CometChat refused, failed or could not be reached. UnknownUser has a method of its own."""
+        self._count(error, endpoint)
+        is_own = isinstance(error, BadKey | NoAccess) and self._health.fails_alone(uid)
+        concerns_all = not is_own and self._allowance.refused(error)
+        failures = self._health.failed(uid, error=str(error), now=self._clock.wall())
+        # Who is next in line behind a closed gate waits for it, like everybody.
+        retry_in = 1.0 if concerns_all else backoff(failures, random=self._random)
+        told = max(retry_in, self._allowance.wait()) if concerns_all else retry_in
+        log.warning("poll.failed", user=uid, retry_in_s=round(told, 1), reason=str(error))
+        self.retry(uid, retry_in)
+
+    def unknown(self, uid: ListId, error: UnknownUser, *, endpoint: str) -> None:
+        """CometChat knows no such user or group: it is asked for seldom from now on."""
+        self._count(error, endpoint)
+        failures = self._health.unknown_user(uid, error=str(error), now=self._clock.wall())
+        retry_in = backoff(failures, random=self._random, first=UNKNOWN_FIRST_S, most=UNKNOWN_MOST_S)
+        log.warning("user.unknown", user=uid, retry_in_s=round(retry_in), reason=str(error))
+        self.retry(uid, retry_in)
+
+    def unstored(self, uid: ListId, error: StoreError) -> None:
+        """Keep the page unread and try again: what can't be remembered must not be believed."""
+        self._metrics.store_writable.set(0)
+        self._metrics.poll("store_error").inc()
+        failures = self._health.store_failed(uid, error=str(error))
+        retry_in = backoff(failures, random=self._random, most=STORE_MOST_S)
+        log.error("commit.failed", user=uid, retry_in_s=round(retry_in, 1), reason=str(error))
+        self.retry(uid, retry_in)
+
+    def bug(self, uid: ListId, bug: Exception) -> None:
+        """Let out, it would end the process, meet the same row at the next start, and watch nobody any more.
+
+        So the list fails in plain sight, its page stays unread, the others go on.
+        """
+        self._metrics.poll("bug").inc()
+        where = place_of(bug)  # its own text may quote a message
+        failures = self._health.stumbled(uid, error=f"bug: {where}")
+        retry_in = backoff(failures, random=self._random)
+        log.error("poll.bug", user=uid, retry_in_s=round(retry_in, 1), error=where)
+        self.retry(uid, retry_in)
+
+    def retry(self, uid: ListId, retry_in: float) -> None:
+        self._turns.failed(uid, retry_in=retry_in, now=self._clock.monotonic())
+
+    def _count(self, error: SourceError, endpoint: str) -> None:
+        self._metrics.failed(endpoint, OUTCOMES.get(type(error), "bad_response"))

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 PER_PAGE: Final = 1000  # the most that CometChat takes: 100,000 users are 100 requests
 MOST_PAGES: Final = 1000
 RETRY_S: Final = 60.0  # after a round that failed, unless the refresh is sooner
+BATCH: Final = 1000  # users in one transaction: commits of polls go between them
 STORED_PER_GRACE: Final = 24  # how often the time of the last sighting is stored
 JITTER: Final = 0.1  # several processes on one key do not ask in step
 
@@ -184,23 +185,13 @@ class Discovery:
         """New users at once; others so often that a restart shortens their grace by little."""
         due_at = now - self._watch().grace / STORED_PER_GRACE
         due = {name for name in after if self._stored_at.get(name, due_at) <= due_at}
-        known = self._sightings
-        found = {
-            name: [
-                uid
-                for uid, at in seen.items()
-                if at == now and (name in due or uid not in known.get(name, ()))
-            ]
-            for name, seen in after.items()
-        }
         start_at = self._start_at()
-
-        def work(tx: Tx) -> None:
-            for name, uids in found.items():
-                tx.find(name, uids, now, start_at=start_at)
-
-        if any(found.values()):
-            await self._writer.submit(work)
+        for name, seen in after.items():
+            is_known = self._sightings.get(name, {}).__contains__
+            uids = [uid for uid, at in seen.items() if at == now and (name in due or not is_known(uid))]
+            for first in range(0, len(uids), BATCH):
+                some = uids[first : first + BATCH]
+                await self._writer.submit(partial(Tx.find, cohort=name, uids=some, at=now, start_at=start_at))
         self._stored_at.update(dict.fromkeys(due, now))
 
     def _show(self) -> None:

@@ -59,6 +59,14 @@ def test_the_sample_names_every_setting() -> None:
     assert missing == []  # a secret is shown in the form in which it stands in a file
 
 
+def test_the_cohorts_that_the_sample_shows_in_comments_are_accepted(tmp_path: Path) -> None:
+    text = (DEPLOY / "config.sample.yaml").read_text(encoding="utf-8")
+    written = text.replace("cohorts: []", "cohorts:").replace("  #   - {name", "      - {name")
+    (tmp_path / "c.yaml").write_text(written, encoding="utf-8")
+    cohorts = load(tmp_path / "c.yaml", {}).watch.cohorts
+    assert [cohort.name for cohort in cohorts] == ["vip", "agents", "support", "helpers"]
+
+
 def settings(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield field.alias or name

@@ -12,6 +12,7 @@ import yaml
 
 from monitor.errors import ConfigError
 from monitor.settings import Reader, Settings, SettingsError, known_secrets, load, redacted, schema
+from monitor.settings.watch import Discover
 
 DOCUMENTED = """\
 api:      {app_id: "275211", region: us, api_key_file: /run/secrets/apikey, requests_per_minute: 250}
@@ -330,6 +331,61 @@ def test_secrets_of_the_wrong_form_are_told_without_showing_them(tmp_path: Path)
         "(or http://) and names a host",
         "c.yaml:3:61: receivers[0].webhook.secret_file: sign: expected a Standard Webhooks secret: "
         "whsec_ and 24 to 64 random bytes in base64",
+    ]
+
+
+# --- whom to watch ----------------------------------------------------------------------------------
+
+WATCHING = """\
+api: {app_id: "275211", region: us, api_key_file: /run/secrets/apikey}
+watch:
+  users: [superhero2, {uid: superhero3, labels: {team: payments}, weight: 4, max_staleness: 30s}]
+  cohorts:
+    - {name: vip, users: [superhero4, 275211], labels: {tier: gold}, weight: 25, max_staleness: 30s}
+    - {name: agents, file: agents.txt}
+    - {name: support, discover: {tags: [support], roles: [agent], search: help, status: available}}
+    - {name: everybody, discover: , max_staleness: auto}
+  groups: [hiking, {guid: book-club, weight: 2, max_staleness: 1m}]
+  refresh: 5m
+  grace: 1d
+  source: user-all
+"""
+
+
+def test_users_cohorts_and_groups_mean_what_they_say(tmp_path: Path) -> None:
+    watch = read(tmp_path, WATCHING).watch
+    assert [(user.weight, user.max_staleness) for user in watch.users] == [
+        (1.0, None),
+        (4.0, timedelta(seconds=30)),
+    ]
+    vip, agents, support, everybody = watch.cohorts
+    assert (vip.users, vip.labels, vip.weight) == (("superhero4", "275211"), {"tier": "gold"}, 25.0)
+    assert agents.file == str(tmp_path / "agents.txt")
+    assert dict(watch.discovered) == {"support": support.discover, "everybody": everybody.discover}
+    assert support.discover == Discover(
+        tags=("support",), roles=("agent",), search="help", status="available"
+    )
+    assert (everybody.discover, everybody.max_staleness) == (Discover(), "auto")
+    assert [group.guid for group in watch.groups] == ["hiking", "book-club"]
+    assert (watch.refresh, watch.grace) == (timedelta(minutes=5), timedelta(days=1))
+    jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(WATCHING))
+
+
+@pytest.mark.parametrize(
+    "watch", ["{source: app}", "{groups: [hiking]}", "{groups: [hiking], source: groups}"]
+)
+def test_users_need_not_be_named_where_something_else_is_read(tmp_path: Path, watch: str) -> None:
+    assert read(tmp_path, LEAST.replace("{users: [superhero2]}", watch)).watch.users == ()
+
+
+def test_uids_in_cohorts_and_guids_become_lower_case_with_a_warning(tmp_path: Path) -> None:
+    text = LEAST.replace("[superhero2]", "[one], cohorts: [{name: VIP, users: [Two]}], groups: [Hiking]")
+    settings = read(tmp_path, text + "receivers: [{name: here, console: {}}]\n")
+    assert settings.watch.cohorts[0].users == ("two",)
+    assert settings.watch.groups[0].guid == "hiking"
+    assert [str(one).partition("warning: ")[2] for one in settings.warnings] == [
+        'CometChat keeps guids in lower case: watching "hiking" for "Hiking"',
+        'CometChat keeps uids in lower case: watching "two" for "Two"',
     ]
 
 

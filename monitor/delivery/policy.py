@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-
-from monitor.store.values import Bundle, Entry, EntryState, Finding, Kind, Mute, Route
+from monitor.store.values import Bundle, EntryState, Finding, Kind, Mute, Route, Waiting
 from rules.model import Alert, Labels, Status, Value, WatchSet
 
 MAX_BATCH_BYTES = 64 * 1024
@@ -101,7 +99,7 @@ def _unrouted(alert: Alert, watch: WatchSet) -> str:
 
 
 def bundle(
-    entries: Sequence[Entry],
+    entries: Sequence[Waiting],
     *,
     people: bool,
     summary_over: int,
@@ -117,7 +115,7 @@ def bundle(
     return _for_machine(entries, batch)
 
 
-def _for_people(entries: Sequence[Entry], summary_over: int, gathered: datetime) -> Bundle | None:
+def _for_people(entries: Sequence[Waiting], summary_over: int, gathered: datetime) -> Bundle | None:
     # 1. old news, once gathered: one digest  2. more than a person reads: one summary
     # 3. one alert, one message. The digest is first because it is one message, however much it holds.
     late = [entry for entry in entries if entry.late]
@@ -129,25 +127,25 @@ def _for_people(entries: Sequence[Entry], summary_over: int, gathered: datetime)
     return _bundle(Kind.ALERTS, fresh[:1]) if fresh else None
 
 
-def _for_machine(entries: Sequence[Entry], batch: int) -> Bundle:
+def _for_machine(entries: Sequence[Waiting], batch: int) -> Bundle:
     """The oldest entry and all that may travel with it: same status, same lateness, within the limits."""
     first = entries[0]
     kind = Kind.DIGEST if first.late else Kind.ALERTS
-    alike = [e for e in entries if (e.late, e.alert.status) == (first.late, first.alert.status)]
+    alike = [e for e in entries if (e.late, e.status) == (first.late, first.status)]
     return _bundle(kind, _within(alike[:batch], MAX_BATCH_BYTES))
 
 
-def _within(entries: Sequence[Entry], size: int) -> Sequence[Entry]:
+def _within(entries: Sequence[Waiting], size: int) -> Sequence[Waiting]:
     """As many as fit into `size` bytes, at least one."""
     for index, entry in enumerate(entries):
-        size -= len(msgspec.msgpack.encode(entry.alert))
+        size -= entry.size
         if size < 0:
             return entries[: max(index, 1)]
     return entries
 
 
-def _bundle(kind: Kind, entries: Sequence[Entry]) -> Bundle:
-    is_firing = any(entry.alert.status is Status.FIRING for entry in entries)
+def _bundle(kind: Kind, entries: Sequence[Waiting]) -> Bundle:
+    is_firing = any(entry.status is Status.FIRING for entry in entries)
     return Bundle(
         kind=kind,
         status=Status.FIRING if is_firing else Status.RESOLVED,

@@ -30,7 +30,7 @@ from rules.model import Status
 
 from .part import Part, Row
 from .tables import alerts, attempts, chunks, entries, notifications
-from .values import Bundle, Entry, EntryId, EntryState, Kind, Notification, NotificationId
+from .values import Bundle, Entry, EntryId, EntryState, Kind, Notification, NotificationId, Waiting
 
 OFFER: Final = 500
 """Most entries offered to the bundling policy at once: enough for a summary, and a short transaction."""
@@ -68,7 +68,9 @@ TOLD_LATER: ColumnElement[bool] = and_(
 )
 """It began, but that it is over was told to the same receiver, or is being told."""
 
-BODY = case((entries.c.status == Status.RESOLVED, alerts.c.resolved), else_=alerts.c.firing).label("alert")
+IS_OVER = entries.c.status == Status.RESOLVED
+BODY = case((IS_OVER, alerts.c.resolved), else_=alerts.c.firing).label("alert")
+SIZE = case((IS_OVER, func.length(alerts.c.resolved)), else_=func.length(alerts.c.firing)).label("size")
 
 ENTRIES: Select[Any] = select(
     entries.c.id,
@@ -99,7 +101,9 @@ DUE = (
 )
 NEXT_DUE = select(func.min(notifications.c.due_at)).where(OPEN)
 WAITING = (
-    ENTRIES.where(
+    select(entries.c.id, entries.c.status, entries.c.late, entries.c.created_at, SIZE)
+    .join(alerts, alerts.c.id == entries.c.alert_id)
+    .where(
         entries.c.state == PENDING,
         entries.c.receiver == bindparam("to"),
         entries.c.notification.is_(None),
@@ -151,7 +155,7 @@ class Outbox(Part):
         *,
         now: datetime,
         lease: timedelta,
-        choose: Callable[[Sequence[Entry]], Bundle | None],
+        choose: Callable[[Sequence[Waiting]], Bundle | None],
     ) -> Notification | None:
         """Take the next notification to send to `receiver`; unsettled after `lease` it is offered again.
 
@@ -161,10 +165,19 @@ class Outbox(Part):
         An entry waits while an older one of the same alert for the same receiver is unsettled, so that a
         resolution never overtakes its firing. None: nothing to send now, see `next_due`.
         """
-        row = self._run(DUE, {"to": receiver, "now": now}).mappings().one_or_none()
-        if row is not None:
-            return self._lease(row, now + lease)
-        offered = [entry_of(found) for found in self._run(WAITING, {"to": receiver}).mappings()]
+        due = self._run(DUE, {"to": receiver, "now": now}).mappings().one_or_none()
+        if due is not None:
+            return self._lease(due, now + lease)
+        offered = [
+            Waiting(
+                id=row.id,
+                status=Status(row.status),
+                late=row.late,
+                created_at=row.created_at,
+                size=row.size,
+            )
+            for row in self._run(WAITING, {"to": receiver})
+        ]
         bundle = choose(offered) if offered else None
         if bundle is None:
             return None
@@ -178,22 +191,22 @@ class Outbox(Part):
         due: datetime | None = self._run(NEXT_DUE, {"to": receiver}).scalar_one()
         return due
 
-    def settle_delivered(self, id: NotificationId, at: datetime) -> None:  # noqa: A002
+    def settle_delivered(self, sent: NotificationId, at: datetime) -> None:
         """The receiver accepted it. Entries given up or claimed again meanwhile count as delivered too."""
-        self._attempted(id, at, "delivered", "")
-        self._run(SETTLE, {"of_id": id, "to_state": DELIVERED, "due": at})
-        self._settle_entries(id, (PENDING, DEAD), DELIVERED, at, None)
+        self._attempted(sent, at, "delivered", "")
+        self._run(SETTLE, {"of_id": sent, "to_state": DELIVERED, "due": at})
+        self._settle_entries(sent, (PENDING, DEAD), DELIVERED, at, None)
 
-    def settle_retry(self, id: NotificationId, at: datetime, due: datetime, detail: str) -> None:  # noqa: A002
+    def settle_retry(self, sent: NotificationId, at: datetime, due: datetime, detail: str) -> None:
         """It was not accepted: offer it again at `due`. `detail` is shown to people: no secret, no text."""
-        if self._attempted(id, at, "retry", detail):
-            self._run(SETTLE, {"of_id": id, "to_state": PENDING, "due": due})
+        if self._attempted(sent, at, "retry", detail):
+            self._run(SETTLE, {"of_id": sent, "to_state": PENDING, "due": due})
 
-    def settle_dead(self, id: NotificationId, at: datetime, detail: str) -> None:  # noqa: A002
+    def settle_dead(self, sent: NotificationId, at: datetime, detail: str) -> None:
         """It is given up: its entries stay as dead letters, `detail` as their reason."""
-        if self._attempted(id, at, "dead", detail):
-            self._run(SETTLE, {"of_id": id, "to_state": DEAD, "due": at})
-            self._settle_entries(id, (PENDING,), DEAD, at, detail)
+        if self._attempted(sent, at, "dead", detail):
+            self._run(SETTLE, {"of_id": sent, "to_state": DEAD, "due": at})
+            self._settle_entries(sent, (PENDING,), DEAD, at, detail)
 
     def hasten(self, receiver: str, at: datetime) -> None:
         """The receiver answers again: offer its retries at `at`, not when their schedule says.
@@ -248,7 +261,7 @@ class Outbox(Part):
             attempts=row["attempts"],
         )
 
-    def _bundle(self, receiver: str, offered: Sequence[Entry], bundle: Bundle, now: datetime) -> Row:
+    def _bundle(self, receiver: str, offered: Sequence[Waiting], bundle: Bundle, now: datetime) -> Row:
         if not bundle.entries or not {entry.id for entry in offered}.issuperset(bundle.entries):
             raise ValueError("a bundle takes at least one entry, and only entries that were offered")
         row = {
@@ -265,23 +278,23 @@ class Outbox(Part):
         self._run(ASSIGN, {"ids": bundle.entries, "to_id": row["id"]})
         return row
 
-    def _attempted(self, id: NotificationId, at: datetime, outcome: str, detail: str) -> bool:  # noqa: A002
+    def _attempted(self, sent: NotificationId, at: datetime, outcome: str, detail: str) -> bool:
         """Record one ended send; whether the notification is still pending."""
-        row = self._run(NOTIFICATION, {"of_id": id}).one_or_none()
+        row = self._run(NOTIFICATION, {"of_id": sent}).one_or_none()
         if row is None:
-            raise NotStored(f"there is no notification {id}")
-        self._run(ADD_ATTEMPT, {"notification": id, "at": at, "outcome": outcome, "detail": detail})
+            raise NotStored(f"there is no notification {sent}")
+        self._run(ADD_ATTEMPT, {"notification": sent, "at": at, "outcome": outcome, "detail": detail})
         return bool(row.state == PENDING)
 
     def _settle_entries(
         self,
-        id: NotificationId,  # noqa: A002
+        sent: NotificationId,
         states: tuple[EntryState, ...],
         to: EntryState,
         at: datetime,
         why: str | None,
     ) -> None:
-        self._run(SETTLE_ENTRIES, {"of_id": id, "states": states, "to_state": to, "at": at, "why": why})
+        self._run(SETTLE_ENTRIES, {"of_id": sent, "states": states, "to_state": to, "at": at, "why": why})
 
     def _chosen(
         self, which: Iterable[EntryId] | str, states: tuple[EntryState, ...], *but: ColumnElement[bool]

@@ -95,8 +95,8 @@ class Reads(ABC):
             Reject(**row) for row in self._rows(select(rejects).order_by(rejects.c.id.desc()).limit(limit))
         ]
 
-    def reject(self, id: int) -> Reject | None:  # noqa: A002
-        rows = self._rows(select(rejects).where(rejects.c.id == id))
+    def reject(self, number: int) -> Reject | None:
+        rows = self._rows(select(rejects).where(rejects.c.id == number))
         return Reject(**rows[0]) if rows else None
 
     def mutes(self, now: datetime) -> tuple[Mute, ...]:
@@ -104,9 +104,9 @@ class Reads(ABC):
         rows = self._rows(select(mutes).where(mutes.c.until > now).order_by(mutes.c.until, mutes.c.id))
         return tuple(Mute(**row) for row in rows)
 
-    def alert(self, id: AlertId) -> Alert | None:  # noqa: A002
+    def alert(self, alert_id: AlertId) -> Alert | None:
         """The alert as it stands now: firing, or resolved with the reason."""
-        rows = self._rows(select(CURRENT).where(alerts.c.id == id))
+        rows = self._rows(select(CURRENT).where(alerts.c.id == alert_id))
         return rows[0]["alert"] if rows else None
 
     def alerts(
@@ -120,8 +120,8 @@ class Reads(ABC):
             wanted = wanted.where(alerts.c.rule == rule)
         return [row["alert"] for row in self._rows(wanted)]
 
-    def entry(self, id: EntryId) -> Entry | None:  # noqa: A002
-        rows = self._rows(ENTRIES.where(entries.c.id == id))
+    def entry(self, number: EntryId) -> Entry | None:
+        rows = self._rows(ENTRIES.where(entries.c.id == number))
         return entry_of(rows[0]) if rows else None
 
     def entries(

@@ -41,12 +41,12 @@ class Upkeep(Part):
         self._announce()
         return Mute(**added)
 
-    def end_mute(self, id: int) -> None:  # noqa: A002
+    def end_mute(self, number: int) -> None:
         """Send the rule's alerts again from now on. Raises NotStored for an unknown mute."""
         now = self._now()
-        if self._run(select(mutes.c.id).where(mutes.c.id == id)).one_or_none() is None:
-            raise NotStored(f"there is no mute {id}: `cometwatch mutes` lists them")
-        self._run(update(mutes).where(mutes.c.id == id, mutes.c.until > now).values(until=now))
+        if self._run(select(mutes.c.id).where(mutes.c.id == number)).one_or_none() is None:
+            raise NotStored(f"there is no mute {number}: `cometwatch mutes` lists them")
+        self._run(update(mutes).where(mutes.c.id == number, mutes.c.until > now).values(until=now))
         self._announce()
 
     def prune(self, now: datetime, keep: timedelta, *, grace: timedelta | None = None) -> int:

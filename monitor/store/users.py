@@ -126,8 +126,8 @@ class Users(States):
         """
         self._run(SET_START, {"of_uid": uid, "start_at": start_at, "seen": start_at})
 
-    def set_cursor(self, uid: UserId, id: MessageId | None) -> None:  # noqa: A002
-        """Read on after message `id`; None begins again as for a new user.
+    def set_cursor(self, uid: UserId, after: MessageId | None) -> None:
+        """Read on after message `after`; None begins again as for a new user.
 
         If that leaves out a part of the list, it answers no pending timer any more. What was read of late is
         forgotten: it tells no longer what was missed. Raises NotStored for a user that was never watched. A
@@ -136,9 +136,9 @@ class Users(States):
         row = self.user(uid)
         if row is None:
             raise NotStored(f"user {uid} was never watched: `cometwatch status` lists the users")
-        if id is not None and (row.cursor.id is None or id > row.cursor.id):
+        if after is not None and (row.cursor.id is None or after > row.cursor.id):
             self.close_user(uid, SKIPPED)
-        self._run(SET_CURSOR, {"of_uid": uid, "to_cursor": Cursor(id=id)})
+        self._run(SET_CURSOR, {"of_uid": uid, "to_cursor": Cursor(id=after)})
         self._run(DROP_RECENT, {"of_uid": uid})
         self._announce()
 

@@ -175,6 +175,16 @@ class Entry(Value, frozen=True, kw_only=True):
     notification: NotificationId | None
 
 
+class Waiting(Value, frozen=True, kw_only=True):
+    """An outbox row in no notification yet, as it is offered to the bundling policy: without its alert."""
+
+    id: EntryId
+    status: Status
+    late: bool
+    created_at: datetime
+    size: int  #: bytes of the alert as stored
+
+
 class Kind(StrEnum):
     """What a notification is for its reader."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from monitor.store.values import Entry, EntryId, EntryState, Kind, Notification, NotificationId
+from monitor.store.values import EntryId, Kind, Notification, NotificationId, Waiting
 from rules.model import (
     Alert,
     AlertId,
@@ -117,18 +117,15 @@ def a_notification(*alerts: Alert, **changes: Any) -> Notification:
     return msgspec.structs.replace(notification, **changes)
 
 
-def an_entry(number: int, *, late: bool = False, waits_s: float = 0, **changes: Any) -> Entry:
+def an_entry(number: int, *, late: bool = False, waits_s: float = 0, **changes: Any) -> Waiting:
     """Outbox row `number`, made `waits_s` before NOW."""
-    return Entry(
+    alert = an_alert(**{"id": AlertId(f"{number:032x}"), **changes})
+    return Waiting(
         id=EntryId(number),
-        alert=an_alert(**{"id": AlertId(f"{number:032x}"), **changes}),
-        receiver="oncall",
-        state=EntryState.PENDING,
-        reason=None,
+        status=alert.status,
         late=late,
         created_at=NOW - timedelta(seconds=waits_s),
-        settled_at=None,
-        notification=None,
+        size=len(msgspec.json.encode(alert)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.delivery.policy import MAX_BATCH_BYTES, RouteSpec, bundle, decide, route
-from monitor.store.values import Bundle, Entry, EntryState, Finding, Kind, Mute
+from monitor.store.values import Bundle, EntryState, Finding, Kind, Mute, Waiting
 from rules.model import Alert, RuleName, Severity, Status, UserId
 from tests.delivery.samples import NOW, RANG_AT, an_alert, an_entry
 
@@ -125,12 +125,12 @@ def test_the_reason_of_a_muted_alert_names_the_mute() -> None:
 # --- what goes into one message ---------------------------------------------------------------------
 
 
-def for_people(*entries: Entry, summary_over: int = 3) -> Bundle | None:
+def for_people(*entries: Waiting, summary_over: int = 3) -> Bundle | None:
     gather = timedelta(seconds=30)
     return bundle(entries, people=True, summary_over=summary_over, now=NOW, gather=gather)
 
 
-def for_machine(*entries: Entry, batch: int = 100) -> Bundle | None:
+def for_machine(*entries: Waiting, batch: int = 100) -> Bundle | None:
     return bundle(entries, people=False, summary_over=3, now=NOW, batch=batch)
 
 

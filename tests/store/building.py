@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.store.store import Store, Tx
-from monitor.store.values import Bundle, Commit, Entry, Finding, Kind, Notification, Route
+from monitor.store.values import Bundle, Commit, Finding, Kind, Notification, Route, Waiting
 from rules.model import (
     Alert,
     AlertId,
@@ -103,14 +103,14 @@ def found(*names: str, routes: tuple[Route, ...] = to("ops"), resolved: str | No
     )
 
 
-def one_by_one(offered: Sequence[Entry]) -> Bundle | None:
-    return Bundle(kind=Kind.ALERTS, status=offered[0].alert.status, entries=(offered[0].id,))
+def one_by_one(offered: Sequence[Waiting]) -> Bundle | None:
+    return Bundle(kind=Kind.ALERTS, status=offered[0].status, entries=(offered[0].id,))
 
 
-def all_alike(offered: Sequence[Entry]) -> Bundle | None:
+def all_alike(offered: Sequence[Waiting]) -> Bundle | None:
     """Every entry of the first one's status."""
-    status = offered[0].alert.status
-    alike = tuple(entry.id for entry in offered if entry.alert.status is status)
+    status = offered[0].status
+    alike = tuple(entry.id for entry in offered if entry.status is status)
     return Bundle(kind=Kind.ALERTS, status=status, entries=alike)
 
 
@@ -119,7 +119,7 @@ def claim(
     receiver: str = "ops",
     *,
     now: datetime = NOON,
-    choose: Callable[[Sequence[Entry]], Bundle | None] = one_by_one,
+    choose: Callable[[Sequence[Waiting]], Bundle | None] = one_by_one,
 ) -> Notification | None:
     return tx.claim(receiver, now=now, lease=timedelta(minutes=1), choose=choose)
 
@@ -129,7 +129,7 @@ def claimed(
     receiver: str = "ops",
     *,
     now: datetime = NOON,
-    choose: Callable[[Sequence[Entry]], Bundle | None] = one_by_one,
+    choose: Callable[[Sequence[Waiting]], Bundle | None] = one_by_one,
 ) -> Notification:
     notification = claim(tx, receiver, now=now, choose=choose)
     assert notification is not None

@@ -33,6 +33,7 @@ from monitor.store.values import (
     Kind,
     Notification,
     NotificationId,
+    Waiting,
 )
 from rules.model import MessageId, StateChange, Status
 from tests.store.building import ANNA, NOON, RING, WallClock, found, open_store, to
@@ -281,12 +282,12 @@ class StoreAgainstModel(RuleBasedStateMachine):
         now = self.clock()
         offers: list[list[Key]] = []
 
-        def choose(offered: Sequence[Entry]) -> Bundle | None:
-            offers.append([key_of(entry) for entry in offered])
-            alike = [e.id for e in offered if e.alert.status is offered[0].alert.status][:most]
+        def choose(offered: Sequence[Waiting]) -> Bundle | None:
+            offers.append([self.key(entry.id) for entry in offered])
+            alike = [e.id for e in offered if e.status is offered[0].status][:most]
             if not alike:
                 return None
-            return Bundle(kind=Kind.ALERTS, status=offered[0].alert.status, entries=tuple(alike))
+            return Bundle(kind=Kind.ALERTS, status=offered[0].status, entries=tuple(alike))
 
         with self.store.write() as tx:
             claimed = tx.claim(receiver, now=now, lease=LEASE, choose=choose)
@@ -294,6 +295,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.check_claim(receiver, most, claimed, offers)
         assert next_due == min((sent.due for sent in self.model.open(receiver).values()), default=None)
         return claimed
+
+    def key(self, entry: EntryId) -> Key:
+        return next(key for key, line in self.model.lines.items() if line.id == entry)
 
     def check_claim(
         self, receiver: str, most: int, claimed: Notification | None, offers: list[list[Key]]

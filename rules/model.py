@@ -34,7 +34,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A frozen value; change it with `msgspec.structs.replace`.
 
     Subclasses repeat `frozen=True, kw_only=True`: type checkers want the one, msgspec does not inherit
-    the other.
+    the other. What there is one of for each row says `gc=False`: it can be part of no cycle, and the
+    collector need not walk through thousands of them.
     """
 
 
@@ -49,7 +50,7 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
-class Party(Value, frozen=True, kw_only=True):
+class Party(Value, frozen=True, kw_only=True, gc=False):
     """A user (`id` is the uid) or a group (`id` is the guid), with what the row told about it."""
 
     id: str
@@ -62,7 +63,7 @@ class Party(Value, frozen=True, kw_only=True):
         return f"{self.name} ({self.id})" if self.name and self.name != self.id else self.id
 
 
-class Attachment(Value, frozen=True, kw_only=True):
+class Attachment(Value, frozen=True, kw_only=True, gc=False):
     """One file of a media message. `url` may be signed: it leaves only if the receiver's policy says so."""
 
     name: str | None = None
@@ -72,7 +73,7 @@ class Attachment(Value, frozen=True, kw_only=True):
     url: str | None = None
 
 
-class Call(Value, frozen=True, kw_only=True):
+class Call(Value, frozen=True, kw_only=True, gc=False):
     """What one signalling row says of its session. The wsChannel secret is never read into it."""
 
     session_id: str
@@ -82,7 +83,7 @@ class Call(Value, frozen=True, kw_only=True):
     initiated_at: datetime | None = None
 
 
-class Message(Value, frozen=True, kw_only=True):
+class Message(Value, frozen=True, kw_only=True, gc=False):
     """One row of a message list. Unknown categories and types stay as they came.
 
     The row an edit or delete action embeds is only named by `target_id`; its text, mentions and

@@ -144,29 +144,29 @@ def read_message(row: Row) -> Message:
     about = entities.on if isinstance(entities.on, Told) else NO_TOLD
     return Message(
         id=read_id(row.id),
-        conversation_id=_name(row.conversation_id) or _conversation(sender, receiver, receiver_type),
+        conversation_id=name_of(row.conversation_id) or _conversation(sender, receiver, receiver_type),
         sender=sender,
         receiver=receiver,
         receiver_type=receiver_type,
         category=category,
         type=_word(row.type, "type"),
-        sent_at=_time(row.sent_at, "sentAt"),
+        sent_at=time_of(row.sent_at, "sentAt"),
         action=_spelled(data.action),
         text=text,
-        updated_at=_time(row.updated_at, "updatedAt") if row.updated_at else None,
-        edited_at=_time(row.edited_at, "editedAt") if row.edited_at else None,
+        updated_at=time_of(row.updated_at, "updatedAt") if row.updated_at else None,
+        edited_at=time_of(row.edited_at, "editedAt") if row.edited_at else None,
         edited_by=_actor(row.edited_by) if row.edited_by else None,
-        deleted_at=_time(row.deleted_at, "deletedAt") if row.deleted_at else None,
+        deleted_at=time_of(row.deleted_at, "deletedAt") if row.deleted_at else None,
         deleted_by=_actor(row.deleted_by) if row.deleted_by else None,
         parent_id=read_id(row.parent_id, "parentId") if row.parent_id not in (None, "", 0, "0") else None,
         target_id=_target(about),
         subject=_subject(about, faces) if category == "action" else None,
-        tags=_tags(row.tags) if row.tags else (),
-        attachments=_attachments(data, row.type),
-        mentions=_mentions(data.mentions, text),
+        tags=tags_of(row.tags) if row.tags else (),
+        attachments=attachments_of(data, row.type),
+        mentions=mentions_of(data.mentions, text),
         mentions_all=receiver_type == "group" and text is not None and MENTION_ALL in text,
         call=_call(data, about, Ends(sender, receiver, receiver_type), faces) if category == "call" else None,
-        moderation=_name(data.moderation.get("status")) if isinstance(data.moderation, dict) else None,
+        moderation=name_of(data.moderation.get("status")) if isinstance(data.moderation, dict) else None,
         metadata=data.metadata if isinstance(data.metadata, dict) else {},
         custom=data.custom_data if isinstance(data.custom_data, dict) else {},
     )
@@ -214,7 +214,7 @@ def _list(value: Any, field: str) -> Sequence[Any]:
     raise Malformed(field, "a list", value)
 
 
-def _time(value: Any, field: str) -> datetime:
+def time_of(value: Any, field: str) -> datetime:
     seconds = number(value)
     if seconds is None or not 0 <= seconds <= LATEST:
         raise Malformed(field, "unix seconds", value)
@@ -227,10 +227,10 @@ def _text(value: Any) -> str | None:
     raise Malformed("data.text", "a string", value)
 
 
-def _attachments(data: Data, type_: str) -> tuple[Attachment, ...]:
+def attachments_of(data: Data, type_: str) -> tuple[Attachment, ...]:
     if data.attachments:
         return tuple(_attachment(file) for file in _list(data.attachments, "data.attachments"))
-    url = _name(data.url)
+    url = name_of(data.url)
     if url is not None and type_ in MEDIA:  # old clients send the bare address
         return (_attachment({"url": url, "name": _last_segment(url)}),)
     return ()
@@ -239,14 +239,14 @@ def _attachments(data: Data, type_: str) -> tuple[Attachment, ...]:
 def _attachment(file: Any) -> Attachment:
     if not isinstance(file, dict):
         raise Malformed("data.attachments[]", "an object", file)
-    name = _name(file.get("name"))
+    name = name_of(file.get("name"))
     size = number(file.get("size"))  # documented as a string, sent as a number
     return Attachment(
         name=name,
-        extension=_extension(_name(file.get("extension")), name),
-        mime_type=_name(file.get("mimeType")),
+        extension=_extension(name_of(file.get("extension")), name),
+        mime_type=name_of(file.get("mimeType")),
         size=size if size is not None and size >= 0 else None,
-        url=_name(file.get("url")),
+        url=name_of(file.get("url")),
     )
 
 
@@ -267,7 +267,7 @@ def _last_segment(url: str) -> str | None:
         return None
 
 
-def _mentions(named: Any, text: str | None) -> tuple[str, ...]:
+def mentions_of(named: Any, text: str | None) -> tuple[str, ...]:
     """Mentioned uids, in order of first appearance: tokens in the text, then what only the row names."""
     said = _tokens(text) if text is not None and "@" in text else ()
     return tuple(dict.fromkeys((*said, *_named(named)))) if said or named else ()
@@ -300,22 +300,22 @@ def _call(data: Data, about: Told, row: Ends, faces: Faces) -> Call:
     A call row without a session can't be told from another call's: it is a reject, so that someone sees it.
     """
     session = about.entity if isinstance(about.entity, Face) else NO_FACE
-    session_id = _name(session.sessionid) or _name(session.session_id) or _name(data.sessionid)
+    session_id = name_of(session.sessionid) or name_of(session.session_id) or name_of(data.sessionid)
     status = _spelled(data.action) or _spelled(session.status)
     if session_id is None:
         raise Malformed("data.entities.on.entity.sessionid", "a session id", session.sessionid)
     if status is None:
         raise Malformed("data.action", "the status of the call", data.action)
     caller, callee = _caller_and_callee(session, status, row, faces)
-    initiated_at = _time(session.initiated_at, "initiatedAt") if session.initiated_at else None
+    initiated_at = time_of(session.initiated_at, "initiatedAt") if session.initiated_at else None
     return Call(session_id=session_id, status=status, caller=caller, callee=callee, initiated_at=initiated_at)
 
 
 def _caller_and_callee(session: Face, status: str, row: Ends, faces: Faces) -> tuple[Party, Party]:
     """The session knows. The row's own sender is whoever caused the change, so it only fills gaps."""
     sender, receiver = row.sender, row.receiver
-    caller = _end(_name(session.sender), "user", row, faces)
-    callee = _end(_name(session.receiver), row.receiver_type, row, faces)
+    caller = _end(name_of(session.sender), "user", row, faces)
+    callee = _end(name_of(session.receiver), row.receiver_type, row, faces)
     if row.receiver_type != "user":
         return caller or sender, callee or receiver
     if caller is None and callee is None:
@@ -339,7 +339,7 @@ def _end(id_: str | None, type_: str, row: Ends, faces: Faces) -> Party | None:
 # --- patient: a wrong shape is left out -----------------------------------------------------------------
 
 
-def _name(value: Any) -> str | None:
+def name_of(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
@@ -362,11 +362,11 @@ def _party(type_: str, id_: str, faces: Faces) -> Party:
         uid = id_.lower()
         for face in faces:
             if isinstance(face.uid, str) and face.uid.lower() == uid:
-                return Party(id=uid, name=_name(face.name), role=_name(face.role))
+                return Party(id=uid, name=name_of(face.name), role=name_of(face.role))
         return Party(id=uid)
     for face in faces:
         if face.guid == id_ and type_ == "group":
-            return Party(id=id_, name=_name(face.name), role=_name(face.role))
+            return Party(id=id_, name=name_of(face.name), role=name_of(face.role))
     return Party(id=id_)
 
 
@@ -378,7 +378,7 @@ def _conversation(sender: Party, receiver: Party, receiver_type: str) -> str:
 
 
 def _spelled(action: Any) -> str | None:
-    name = _name(action)
+    name = name_of(action)
     return name if name is None else SPELLINGS.get(name, name)
 
 
@@ -399,9 +399,9 @@ def _target(about: Told) -> MessageId | None:
 
 
 def _subject(about: Told, faces: Faces) -> Party | None:
-    uid = _name(about.entity.uid) if isinstance(about.entity, Face) else None
+    uid = name_of(about.entity.uid) if isinstance(about.entity, Face) else None
     return None if uid is None else _party("user", uid, faces)
 
 
-def _tags(value: Any) -> tuple[str, ...]:
+def tags_of(value: Any) -> tuple[str, ...]:
     return tuple(tag for tag in value if isinstance(tag, str)) if isinstance(value, list) else ()

@@ -34,6 +34,7 @@ def main() -> None:
         "url": "https://x/a.png",
     }
     kinds = {
+        "text": a_row(),
         "text with a mention": a_row(
             {"text": "Hi <@uid:bob>", "mentions": {"bob": {"uid": "bob", "name": "Bob"}}}
         ),

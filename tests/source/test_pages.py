@@ -562,6 +562,101 @@ def test_any_page_accounts_for_each_of_its_rows(rows: list[Any], meta: Any) -> N
         assert page.min_id <= message.id <= page.max_id
 
 
+# Ends that are each other's, spelled otherwise or not told of; what rows have beside their text, or odd.
+UIDS = st.sampled_from(["ann", "Ann", "bob", "hiking", ""])
+FACES = st.none() | st.fixed_dictionaries(
+    {"uid": UIDS},
+    optional={
+        "guid": UIDS,
+        "name": st.sampled_from(["Ann", "", None, 5]),
+        "role": st.sampled_from(["default", "", None]),
+        "sessionid": st.sampled_from(["s", None]),
+        "data": st.just({"entities": {"sender": a_user("bob", "Robert"), "receiver": a_group("hiking")}}),
+    },
+)
+TOLD = st.none() | st.fixed_dictionaries({"entity": FACES, "entityType": st.just("user")})
+SECONDS = st.sampled_from([1702028666, 1702028667, "1702028666", 0, -1, 2**60, None, 1702028666.0, True])
+CHANGES: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
+    ("id",): st.sampled_from([7, "07", 0, "0", 2**63, "9" * 19, "9" * 20, "x", 7.0, None]),
+    ("conversationId",): st.sampled_from(["", None, 5]),
+    ("sender",): UIDS,
+    ("receiver",): UIDS,
+    ("receiverType",): st.sampled_from(["user", "group", "app", ""]),
+    ("category",): st.sampled_from(["custom", "action", "call", ""]),
+    ("type",): st.sampled_from(["image", ""]),
+    ("sentAt",): SECONDS,
+    ("updatedAt",): SECONDS,
+    ("editedAt",): SECONDS,
+    ("editedBy",): UIDS,
+    ("deletedAt",): SECONDS,
+    ("deletedBy",): UIDS,
+    ("parentId",): st.sampled_from(["5", 0, "0", "", None, "x"]),
+    ("tags",): st.sampled_from([[], None, ["a", 5], "x", {}]),
+    ("data", "entities"): st.sampled_from([None, []]),
+    ("data", "entities", "sender"): TOLD,
+    ("data", "entities", "receiver"): TOLD,
+    ("data", "entities", "on"): TOLD,
+    ("data", "entities", "by"): TOLD,
+    ("data", "entities", "for"): TOLD,
+    ("data", "text"): st.sampled_from(["", None, "<@uid:Bob> <@all:all>", "a@b", 5]),
+    ("data", "action"): st.sampled_from(["edited", "", None]),
+    ("data", "url"): st.sampled_from(["https://x/a.png", "", None]),
+    ("data", "attachments"): st.sampled_from(
+        [[], {}, None, [{"name": "a.PNG", "size": "5"}], {"1": {}}, "x"]
+    ),
+    ("data", "mentions"): st.sampled_from([[], {}, None, {"Bob": {}}, [{"uid": "Zoe"}], [{}]]),
+    ("data", "metadata"): st.sampled_from([[], {}, None, {"a": 1}, "x"]),
+    ("data", "customData"): st.sampled_from([[], {}, None, {"b": [1]}]),
+    ("data", "moderation"): st.sampled_from([[], {}, None, {"status": "approved"}, {"status": 5}]),
+}
+
+
+@st.composite
+def rows_off_the_road(draw: st.DrawFn) -> Json:
+    """A usual row with a few of its parts usual for another one, or odd."""
+    base = a_row(group=True, receiver="hiking") if draw(st.booleans()) else a_row()
+    for path in draw(st.lists(st.sampled_from(list(CHANGES)), max_size=4)):
+        place: Any = base
+        for step in path[:-1]:
+            place = place[step] if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[path[-1]] = draw(CHANGES[path])
+    return base
+
+
+GUID_OF_A_SENDER = a_user("ann", guid="hiking", role="odd")
+
+
+@given(rows_off_the_road() | damaged_rows())
+@example(
+    a_row(
+        {"entities": {"sender": GUID_OF_A_SENDER, "receiver": a_group("hiking")}},
+        receiver="hiking",
+        group=True,
+    )
+)
+@example(a_row(updatedAt=1702028666.0))
+def test_the_quick_road_makes_of_a_row_what_the_careful_one_makes_of_it(row: Any) -> None:
+    page, told = decode(a_body(row)), read_row(json.dumps(row).encode())
+    assert (*page.messages, *page.rejects) == (told,)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        a_row(),
+        a_row(group=True, receiver="hiking"),
+        a_row({"text": "<@uid:Bob> <@all:all>", "mentions": {"bob": {}}}, group=True, tags=["vip"]),
+        a_row({"attachments": [{"name": "a.PNG"}], "moderation": {"status": "approved"}}, type="image"),
+        a_row({"metadata": {"a": 1}, "customData": {"b": 2}}, category="custom", updatedAt=1702028999),
+    ],
+)
+def test_the_quick_road_is_taken_by_usual_rows(row: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = read(row)
+    monkeypatch.delattr("monitor.source.plain.read_message")
+    assert decode(a_body(row)).messages == (told,)
+
+
 @given(st.binary(max_size=200))
 @example(b'{"data":[{"id":"1","data":{"text":"\\ud800"}}]}')
 def test_any_bytes_are_a_page_or_undecodable(body: bytes) -> None:

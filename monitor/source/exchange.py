@@ -17,12 +17,16 @@ from monitor.clock import Clock
 from monitor.errors import ConfigError
 from monitor.source.body import Body, Unreadable
 from monitor.source.failures import BadKey, BadRequest, BadResponse, Unreachable, failure, redact, told
-from monitor.source.headers import ApiTime, HttpDates, retry_after
+from monitor.source.headers import LIMIT, REMAINING, RESET, ApiTime, HttpDates, retry_after
 
 Params = Sequence[tuple[str, str]]
 
 KEY_S: Final = 1.0  # a file is read once in this time, not for each of 333 requests
 NOTHING: Final = httpx.ByteStream(b"")
+READ: Final[Mapping[bytes, str]] = {
+    name.encode(): name
+    for name in ("age", "content-encoding", "date", "location", "retry-after", *LIMIT, *REMAINING, *RESET)
+}
 PRINTABLE: Final = re.compile(r"[!-~]+")
 
 
@@ -31,7 +35,7 @@ class Reply:
     """A good answer before decoding."""
 
     body: bytes
-    headers: Mapping[str, str]  #: by names in lower case
+    headers: Mapping[str, str]  #: those that are read somewhere, by names in lower case
     started_at: datetime  #: when the request began, in API time
     received_at: datetime  #: when the answer was complete, by our clock
     skew: timedelta  #: API clock minus ours, as far as the `Date` headers prove it
@@ -109,16 +113,10 @@ class Exchange:
     async def ask(self, path: str, params: Params, *, on_behalf_of: str | None, request: str) -> Reply:
         """GET `path`, escaped already, under the base URL. Raises SourceError."""
         key = self._key.now()
-        query = _query(params)
-        asked = self._request(
-            f"{self._path}{path}?{query}" if query else self._path + path, key, on_behalf_of
-        )
+        asked = self._request(path, params, key, on_behalf_of)
         try:
-            with trio.fail_after(self._timeout_s):
+            with trio.move_on_after(self._timeout_s):
                 return await self._exchange(asked, request, key)
-        except trio.TooSlowError as slow:
-            text = f"{request}: no whole answer within {self._timeout_s:g} s; it will be tried again"
-            raise Unreachable(text) from slow
         # OSError: an ASGI transport reports a dropped connection as the app raised it.
         except (httpx.TransportError, OSError) as broken:
             reason = redact(str(broken) or type(broken).__name__, (key,))
@@ -127,12 +125,16 @@ class Exchange:
         except BadKey:
             self._key.refused()
             raise
+        raise Unreachable(f"{request}: no whole answer within {self._timeout_s:g} s; it will be tried again")
 
-    def _request(self, target: str, key: str, on_behalf_of: str | None) -> httpx.Request:
-        headers = self._headers.copy()
-        headers["apikey"] = key
+    def _request(self, path: str, params: Params, key: str, on_behalf_of: str | None) -> httpx.Request:
+        if self._headers.get("apikey") != key:
+            self._headers["apikey"] = key
+        headers = self._headers
         if on_behalf_of is not None:
+            headers = headers.copy()
             headers["onBehalfOf"] = _header(on_behalf_of, "onBehalfOf")
+        target = f"{self._path}{path}?{_query(params)}" if params else self._path + path
         extensions = {"target": target.encode("ascii")}
         return httpx.Request("GET", self._url, headers=headers, stream=NOTHING, extensions=extensions)
 
@@ -161,12 +163,10 @@ class Exchange:
         """The unpacked body. httpx would inflate a piece whole before we could count it."""
         encoding = headers.get("content-encoding", "").strip().lower()
         body = Body(encoding=encoding, max_bytes=self._max_body)
-        # Not `break`: a stream may be a generator, and only what is raised inside ends it.
-        with trio.CancelScope() as rest:
-            async for piece in stream:
-                body.feed(piece)
-                if body.is_lost:
-                    rest.cancel()
+        async for piece in stream:
+            body.feed(piece)
+            if body.is_lost:
+                break
         try:
             return body.close()
         except Unreadable as problem:
@@ -214,11 +214,12 @@ def _query(params: Params) -> str:
 
 
 def _told(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by their names in lower case; several of one name are joined, as HTTP has it."""
+    """The headers that are read somewhere, by name; several of one name are joined, as HTTP has it."""
     headers: dict[str, str] = {}
     for name, value in raw:
-        key, text = name.lower().decode("latin-1"), value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        if (key := READ.get(name.lower())) is not None:
+            text = value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
 
 

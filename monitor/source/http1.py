@@ -140,12 +140,12 @@ class Incoming:
 class Connection:
     """A connection to one origin that asks one request at a time."""
 
-    __slots__ = ("_is_used", "_poll", "_socket", "_stream", "idle_since", "origin")
+    __slots__ = ("_is_used", "_poll", "_socket", "_stream", "_url", "idle_since")
 
-    def __init__(self, tcp: trio.SocketStream, stream: trio.abc.Stream, *, origin: bytes) -> None:
-        """`stream` is `tcp`, or TLS on top of it."""
-        self.origin = origin
+    def __init__(self, tcp: trio.SocketStream, stream: trio.abc.Stream, *, url: httpx.URL) -> None:
+        """`stream` is `tcp`, or TLS on top of it; `url` is where it leads."""
         self.idle_since = 0.0
+        self._url = url
         self._stream = stream
         self._socket = tcp.socket
         self._is_used = False
@@ -190,6 +190,11 @@ class Connection:
         """Nothing has come while nothing was asked: neither bytes nor an end."""
         return not self._poll.poll(0)
 
+    def leads_to(self, url: httpx.URL) -> bool:
+        """Whether `url` has the same origin."""
+        mine = self._url
+        return url is mine or (url.scheme, url.host, url.port) == (mine.scheme, mine.host, mine.port)
+
     def close(self) -> None:
         """Close it at once, without a farewell: what is under way on it fails."""
         self._socket.close()
@@ -215,11 +220,7 @@ async def connect(url: httpx.URL, tls: ssl.SSLContext) -> Connection:
         raise httpx.ConnectTimeout(f"no connection within {CONNECT_S:g} s") from slow
     except (OSError, trio.BrokenResourceError) as error:
         raise httpx.ConnectError(_reason(error)) from error
-    return Connection(tcp, stream, origin=origin_of(url))
-
-
-def origin_of(url: httpx.URL) -> bytes:
-    return b"%b://%b" % (url.raw_scheme, url.netloc)
+    return Connection(tcp, stream, url=url)
 
 
 async def _secured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,7 +12,7 @@ import httpx
 import trio
 
 from monitor import outgoing
-from monitor.source.http1 import Connection, Incoming, Stale, connect, head_of, origin_of
+from monitor.source.http1 import Connection, Incoming, Stale, connect, head_of
 
 CONNECTIONS: Final = 64  # one app's whole quota is 333 requests/s: 34 at 100 ms, 64 at 190 ms
 IDLE_S: Final = 55.0  # shorter than what servers and balancers grant, mostly 60 s
@@ -74,7 +74,7 @@ class Pool(httpx.AsyncBaseTransport):
             self._idle.pop().close()
 
     async def _ask(self, url: httpx.URL, head: bytes) -> tuple[Connection, Incoming]:
-        connection = self._take(origin_of(url))
+        connection = self._take(url)
         if connection is not None:
             try:
                 return connection, await connection.ask(head)
@@ -83,14 +83,14 @@ class Pool(httpx.AsyncBaseTransport):
         connection = await connect(url, self._tls)
         return connection, await connection.ask(head)
 
-    def _take(self, origin: bytes) -> Connection | None:
-        """An idle connection that can be used."""
+    def _take(self, url: httpx.URL) -> Connection | None:
+        """An idle connection that leads there and can be used."""
         oldest = trio.current_time() - self._idle_s
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.popleft().close()
         while self._idle:
             connection = self._idle.pop()
-            if connection.origin == origin and connection.is_quiet:
+            if connection.leads_to(url) and connection.is_quiet:
                 return connection
             connection.close()
         return None
@@ -141,6 +141,25 @@ class Arriving(httpx.AsyncByteStream):
             give_back(self._connection, self._incoming)
 
 
+class Ending(httpx.AsyncByteStream):
+    """Closing it ends the generator that the pieces come from; httpx leaves that to the garbage collector."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self._pieces = aiter(stream)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        if isinstance(self._pieces, AsyncGenerator):
+            await self._pieces.aclose()
+        await self._stream.aclose()
+
+
 class Spelled(httpx.AsyncBaseTransport):
     """A transport that reads URLs alone: the extension "target" is written into them."""
 
@@ -156,7 +175,10 @@ class Spelled(httpx.AsyncBaseTransport):
                 headers=request.headers,
                 stream=request.stream,
             )
-        return await self._transport.handle_async_request(request)
+        response = await self._transport.handle_async_request(request)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = Ending(response.stream)
+        return response
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()

@@ -5,6 +5,10 @@ anywhere into a gap of 1/f. Of all ways to spend R requests a second, the mean d
 for f = c·√(weight·rate), where c spends the budget (Lagrange's multiplier). A promise T keeps f at 1/T or
 more, the shortest interval keeps it at 1/min_interval or less. The delays of all rows are then a mixture, by
 the lists' rates, of uniform distributions over the lists' gaps.
+
+In chat a row brings others with it within seconds or minutes. When a silent list speaks up, all that is said
+until its next poll waits, and the estimate made at the last poll knew nothing of it. So the rows of a gap are
+reckoned with the replies that its own rows bring.
 """
 
 from __future__ import annotations
@@ -14,10 +18,19 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 TAIL: Final = 0.05  # of all rows wait longer than p95
-CLOSE: Final = 1e-4  # of the budget
+CLOSE: Final = 1e-3  # of the budget, of a delay
 LONGEST_S: Final = 7 * 86_400.0  # what a list without a promise may wait
 RARE: Final = 1e-9  # rows a second of a list without any: one in thirty years
+FINE: Final = 50.0  # gaps are told apart to a fiftieth
 STEPS: Final = 60  # a dozen are usual; as many halvings are exact whatever the rates
+
+Bursts = Sequence[tuple[float, float]]
+BURSTS: Final[Bursts] = ((0.671, 27.6), (2.100, 196.0), (2.896, 1495.3))
+"""(rows, seconds): so many rows follow a row, on these time scales, replies to replies included.
+
+For 0.85 replies to each, 15, 90 and 900 s later (60, 30 and 10 of a hundred), as in `traffic`. If f is their
+Laplace transform, that of all generations is f/(1 - f), and these are its partial fractions.
+"""
 
 
 class Load(NamedTuple):
@@ -39,7 +52,12 @@ class Prediction(NamedTuple):
 
 
 def predict(
-    loads: Sequence[Load], *, per_second: float, min_interval: float, lists: int | None = None
+    loads: Sequence[Load],
+    *,
+    per_second: float,
+    min_interval: float,
+    lists: int | None = None,
+    bursts: Bursts = BURSTS,
 ) -> Prediction:
     """The delays to expect while these loads and the budget of `per_second` requests last.
 
@@ -53,7 +71,7 @@ def predict(
     gaps = shared_out(loads, budget=budget, min_interval=min_interval)
     needed = sum(1.0 / max(load.max_staleness, min_interval) for load in loads)
     used = sum(1.0 / gap for gap in gaps)
-    mean, p95 = waits([max(RARE, load.rate) for load in loads], gaps)
+    mean, p95 = waits([max(RARE, load.rate) for load in loads], gaps, bursts=bursts)
     return Prediction(
         mean_s=mean,
         p95_s=p95,
@@ -117,20 +135,50 @@ def price(loads: Sequence[tuple[Load, float]], *, budget: float, min_interval: f
     return paid
 
 
-def waits(rates: Sequence[float], gaps: Sequence[float]) -> tuple[float, float]:
-    """Mean and p95 of the mixture: rows come to list i with rates[i] and wait anything up to gaps[i]."""
-    rows = sum(rates)
-    mean = sum(rate * gap for rate, gap in zip(rates, gaps, strict=True)) / 2.0 / rows
-    # How many wait longer than d falls as straight pieces that get flatter: Newton's steps never overshoot.
+def waits(rates: Sequence[float], gaps: Sequence[float], *, bursts: Bursts = BURSTS) -> tuple[float, float]:
+    """Mean and p95 of the mixture: list i has rows at rates[i], and is polled every gaps[i] seconds."""
+    merged = _merged(rates, gaps)
+    rows = sum(share * _rows(gap, bursts) for share, gap in merged)
+    waited = sum(share * _waited(gap, bursts) for share, gap in merged)
+    # The number that waits longer than d falls ever more gently: Newton's steps never overshoot.
     at = 0.0
     for _ in range(STEPS):
-        longer = [(rate, rate / gap) for rate, gap in zip(rates, gaps, strict=True) if gap > at]
-        slope = sum(steep for _, steep in longer)
-        step = (sum(rate for rate, _ in longer) - TAIL * rows) / slope - at if slope else 0.0
-        if step <= CLOSE * at:
+        longer = [(share, gap - at) for share, gap in merged if gap > at]
+        slope = sum(share * _rising(rest, bursts) for share, rest in longer)
+        excess = sum(share * _rows(rest, bursts) for share, rest in longer) - TAIL * rows
+        if not slope or excess <= CLOSE * slope * at:
             break
-        at += step
-    return mean, at
+        at += excess / slope
+    return waited / rows, at
+
+
+def _merged(rates: Sequence[float], gaps: Sequence[float]) -> list[tuple[float, float]]:
+    """(rate / gap, gap), where gaps that differ by a fiftieth or less are taken together."""
+    groups: dict[int, tuple[float, float]] = {}
+    for rate, gap in zip(rates, gaps, strict=True):
+        key = int(FINE * math.log(gap))
+        share, spent = groups.get(key, (0.0, 0.0))
+        groups[key] = (share + rate / gap, spent + rate)
+    return [(share, spent / share) for share, spent in groups.values()]
+
+
+def _rising(span: float, bursts: Bursts) -> float:
+    """How much more frequent rows are, `span` seconds into a gap, than at its beginning."""
+    return 1.0 - sum(rows * math.expm1(-span / lasts) for rows, lasts in bursts)
+
+
+def _rows(span: float, bursts: Bursts) -> float:
+    """Its integral: the rows of a gap, in proportion to the rate at its beginning."""
+    return span + sum(rows * (span + lasts * math.expm1(-span / lasts)) for rows, lasts in bursts)
+
+
+def _waited(span: float, bursts: Bursts) -> float:
+    """The integral of that: what these rows wait in all until the end of the gap."""
+    waits = (
+        rows * (span * span / 2.0 - lasts * (span + lasts * math.expm1(-span / lasts)))
+        for rows, lasts in bursts
+    )
+    return span * span / 2.0 + sum(waits)
 
 
 def _slowest(load: Load, min_interval: float) -> float:

@@ -196,7 +196,9 @@ class Intake:
     async def _take_turn(self, turn: Turn, *, is_probe: bool) -> None:
         uid = ListId(turn.uid)
         try:
-            if (followed := self._lists.get(uid)) is not None:
+            if (followed := self._lists.get(uid)) is None:  # unfollowed a moment ago
+                self._trouble.retry(uid, 0.0)
+            else:
                 await self._poll(uid, followed, turn, is_probe=is_probe)
         except StoreError as error:
             self._trouble.unstored(uid, error)

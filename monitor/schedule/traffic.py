@@ -17,7 +17,8 @@ from random import Random
 from typing import Final
 
 DAY_S: Final = 86_400.0
-SIGMA: Final = 1.5  # of the logarithm of a person's activity, and of a conversation's
+SIGMA: Final = 1.5  # of the logarithm of a person's activity
+TALK_SIGMA: Final = 0.5  # of the logarithm of a conversation's own
 PAIRS_PER_USER: Final = 4
 USERS_PER_GROUP: Final = 10
 GROUP_SHARE: Final = 0.3  # of all messages
@@ -56,8 +57,8 @@ class Trace:
 def chat(*, users: int, seconds: float, seed: int, per_day: float = 30.0) -> Trace:
     """What `users` people write in the first `seconds` of a day.
 
-    Each has `per_day` new messages a day in the own list on average; most have far fewer, a few have
-    hundreds. Raises ValueError for fewer than two people: nobody talks alone.
+    Each has `per_day` new messages a day in the own list on average; half of them have a twelfth of that or
+    less, a few have hundreds. Raises ValueError for fewer than two people: nobody talks alone.
     """
     if users < 2:
         raise ValueError(f"a chat needs at least 2 users, not {users}")
@@ -89,7 +90,7 @@ def _talks(users: int, random: Random) -> list[tuple[float, Members]]:
 
 def _shared(part: float, talks: list[Members], random: Random) -> Iterator[tuple[float, Members]]:
     """`part` of all messages, shared among the conversations in log-normal pieces."""
-    pieces = [random.lognormvariate(0, SIGMA) for _ in talks]
+    pieces = [random.lognormvariate(0, TALK_SIGMA) for _ in talks]
     whole = sum(pieces)
     return ((part * piece / whole, members) for piece, members in zip(pieces, talks, strict=True))
 

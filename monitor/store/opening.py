@@ -5,16 +5,34 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, insert, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+)
 
 from monitor.errors import StoreError
 
 from .lock import FileLock
 from .migrations import REVISIONS
 from .sqlite import DAMAGED, Where, find_damage, is_ours, mark_ours, use_wal
-from .tables import store
+from .tables import SUMS, metadata, store, tallies
+
+VERSION: Final = Table(  # Alembic's own: which step was taken last
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
 class Opened(NamedTuple):
@@ -88,11 +106,9 @@ def _refuse_stranger(where: Where, *, ours: bool | None) -> None:
 
 def _revision(connection: Connection, where: Where) -> str | None:
     """The last step taken, None for an empty file. Raises StoreError if a newer version took it."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(VERSION.name):
         return None
-    revision: str | None = connection.execute(
-        text("SELECT version_num FROM alembic_version")
-    ).scalar_one_or_none()
+    revision: str | None = connection.execute(select(VERSION)).scalar_one_or_none()
     if revision is not None and revision not in REVISIONS:
         raise StoreError(
             f"{where}: a newer version of Cometwatch has used this store (its tables are at {revision}, this "
@@ -103,8 +119,22 @@ def _revision(connection: Connection, where: Where) -> str | None:
 
 
 def _migrate(connection: Connection, where: Where) -> None:
-    if _revision(connection, where) == REVISIONS[-1]:
-        return
+    revision = _revision(connection, where)
+    if revision is None and not inspect(connection).get_table_names():
+        _make(connection)
+    elif revision != REVISIONS[-1]:
+        _upgrade(connection)
+
+
+def _make(connection: Connection) -> None:
+    """A new store's tables at once: loading Alembic and taking every step costs a third of a second."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(insert(tallies), [{"name": name, "total": 0} for name in SUMS])
+    VERSION.create(connection, checkfirst=False)
+    connection.execute(insert(VERSION).values(version_num=REVISIONS[-1]))
+
+
+def _upgrade(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 

@@ -1,6 +1,6 @@
 """The tables, and how our values stand in their columns. Nothing here is particular to one database.
 
-`migrations/` builds the same tables step by step; a test holds the two equal.
+A new store is made of these; `migrations/` brings an old one here step by step. A test holds the two equal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 
 from rules.model import Alert, MessageId, UserId
 
-from .values import Cursor
+from .values import Counts, Cursor, EntryState
 
 T = TypeVar("T")
 
@@ -127,6 +127,13 @@ tallies = Table(  # sums over the life of the store; what was pruned stays count
     Column("name", Text, primary_key=True),
     Column("total", BigInteger, nullable=False),
 )
+
+SUMS: Final = (
+    *Counts.__struct_fields__,
+    "alerts",
+    *(f"entries.{state.value}" for state in EntryState if state is not EntryState.PENDING),
+)
+"""The rows of `tallies`."""
 
 rules = Table(  # the definitions that the stored states and timers belong to
     "rules",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -11,14 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from monitor.errors import ConfigError, StoreError
 from monitor.store.migrations import REVISIONS
 from monitor.store.store import Store
-from monitor.store.tables import metadata
 from tests.store.building import ANNA, APP, NOON, after, at_noon, found, in_memory, open_store
 
 
@@ -227,20 +222,6 @@ def test_closing_twice_is_fine_and_gives_the_lock_back(path: Path) -> None:
     store.close()
     store.close()
     open_store(path).close()
-
-
-def test_the_migrations_make_the_tables_of_the_code() -> None:
-    with in_memory() as store, store.write() as tx:
-        context = MigrationContext.configure(tx._connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-        sums = tx._connection.exec_driver_sql("SELECT count(*), sum(total) FROM tallies").one()
-        assert tuple(sums) == (9, 0)
-
-
-def test_the_list_of_revisions_is_that_of_the_migrations() -> None:
-    folder = Path(__file__).parents[2] / "monitor" / "store" / "migrations"
-    steps = list(ScriptDirectory(os.fspath(folder)).walk_revisions())
-    assert tuple(step.revision for step in reversed(steps)) == REVISIONS
 
 
 def change(path: Path, statement: str) -> None:

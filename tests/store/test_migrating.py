@@ -1,0 +1,149 @@
+"""From a store of the first version to one of today: nothing is lost, and a new store is made the same."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+
+from monitor.errors import StoreError
+from monitor.store.migrations import REVISIONS
+from monitor.store.opening import _make, _upgrade
+from monitor.store.tables import metadata
+from monitor.store.values import Commit, Counts, Cursor, EntryState, Seen, UserRow
+from rules.model import MessageId, State, Timer, UserId
+from tests.store.building import ANNA, NOON, RING, after, an_alert, claimed, found, open_store
+
+BEN = UserId("ben")
+V0001 = Path(__file__).with_name("v0001.sql")  # dumped from a store that the first version had filled
+AT_9 = Cursor(id=MessageId(9), above=(Seen(id=MessageId(11), at=NOON),))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A store as version 1 left it: two users, a pending timer, a delivered alert and one to try again."""
+    path = tmp_path / "cometwatch.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(V0001.read_text("utf-8"))
+    connection.close()
+    return path
+
+
+def test_a_store_of_the_first_version_is_taken_over_whole(old: Path) -> None:
+    with open_store(old) as store:
+        assert not store.opened_empty
+        assert store.watching_since == NOON
+        assert store.users() == [
+            UserRow(uid=ANNA, start_at=NOON, cursor=AT_9, watermark=after(seconds=5)),
+            UserRow(uid=BEN, start_at=NOON),
+        ]
+        assert store.timers() == [Timer(key=RING, due=after(seconds=60), lists=(ANNA, BEN))]
+        assert store.fingerprints() == {RING.rule: "f1"}
+        assert {entry.alert.id: entry.state for entry in store.entries()} == {
+            "a1": EntryState.PENDING,
+            "a2": EntryState.DELIVERED,
+        }
+        assert [mute.reason for mute in store.mutes(NOON)] == ["a game"]
+        assert [reject.message_id for reject in store.rejects()] == ["10"]
+        assert store.ledger().counts == Counts(fetched=3, evaluated=2, rejected=1)
+
+
+def test_work_goes_on_where_the_first_version_left_it(old: Path) -> None:
+    ids = tuple(map(MessageId, (9, 11, 14)))
+    with open_store(old) as store:
+        with store.write() as tx:
+            again = claimed(tx, now=after(minutes=5))
+            assert (again.alerts, again.attempts) == ((an_alert("a1"),), 1)
+            assert [attempt.detail for attempt in store.attempts(again.id)] == ["answered 503"]
+            assert tx.states([RING]) == {RING: State(version=1, value=b"{}")}
+            assert tx.commit(found("a1", "a2")).known == 2
+            tx.commit(
+                Commit(
+                    uid=ANNA,
+                    expected=AT_9,
+                    cursor=Cursor(id=MessageId(14)),
+                    activity=(0.5, 2.0),
+                    recent=ids,
+                    looked_at=NOON,
+                )
+            )
+            tx.find("agents", [BEN], after(days=1))
+        assert store.user(ANNA) == UserRow(
+            uid=ANNA,
+            start_at=NOON,
+            cursor=Cursor(id=MessageId(14)),
+            watermark=after(seconds=5),
+            activity=(0.5, 2.0),
+            recent=ids,
+            looked_at=NOON,
+        )
+        assert store.user(BEN) == UserRow(uid=BEN, start_at=NOON, cohort="agents", found_at=after(days=1))
+        with store.write() as tx:
+            assert tx.prune(after(days=60), timedelta(days=30)) > 0
+
+
+def test_a_command_leaves_a_store_of_the_first_version_alone(old: Path) -> None:
+    before = old.read_bytes()
+    with pytest.raises(StoreError, match="made by an older version"):
+        open_store(old, exclusive=False)
+    assert old.read_bytes() == before
+
+
+def test_a_new_store_has_the_tables_that_the_steps_lead_to() -> None:
+    made, migrated = connected(), connected()
+    with made.begin():
+        _make(made)
+    with migrated.begin():
+        _upgrade(migrated)
+    assert shape(made) == shape(migrated)
+    for connection in (made, migrated):
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        connection.close()
+        connection.engine.dispose()
+
+
+def test_the_list_of_revisions_is_that_of_the_migrations() -> None:
+    folder = Path(__file__).parents[2] / "monitor" / "store" / "migrations"
+    steps = list(ScriptDirectory(os.fspath(folder)).walk_revisions())
+    assert tuple(step.revision for step in reversed(steps)) == REVISIONS
+
+
+def connected() -> Connection:
+    return create_engine("sqlite://").connect()
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Columns, keys, indexes and options of every table, and what stands in the tables from the start."""
+
+    def ask(question: str) -> list[Any]:
+        return [tuple(row) for row in connection.exec_driver_sql(question)]
+
+    def indexes(table: str) -> set[Any]:
+        return {
+            (name, unique, origin, tuple(column[2] for column in ask(f"PRAGMA index_info('{name}')")))
+            for _, name, unique, origin, _ in ask(f"PRAGMA index_list('{table}')")
+        }
+
+    tables = ask("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+    return {
+        "tallies": sorted(ask("SELECT name, total FROM tallies")),
+        "revision": ask("SELECT version_num FROM alembic_version"),
+        **{
+            name: (
+                ask(f"PRAGMA table_xinfo('{name}')"),
+                sorted(row[2:] for row in ask(f"PRAGMA foreign_key_list('{name}')")),
+                indexes(name),
+                [word for word in ("AUTOINCREMENT", "WITHOUT ROWID", "CHECK") if word in sql],
+            )
+            for name, sql in tables
+        },
+    }

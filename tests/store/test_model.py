@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from monitor.errors import Conflict
 from monitor.store.store import Store
@@ -33,14 +34,16 @@ from monitor.store.values import (
     Kind,
     Notification,
     NotificationId,
+    UserRow,
     Waiting,
 )
-from rules.model import MessageId, StateChange, Status
+from rules.model import MessageId, StateChange, Status, UserId
 from tests.store.building import ANNA, NOON, RING, WallClock, found, open_store, to
 
 EXAMPLES = int(os.environ.get("STORE_EXAMPLES", "15"))
 LEASE = timedelta(minutes=1)
 KEEP = timedelta(days=2)
+GRACE = timedelta(days=1)
 PENDING, DELIVERED, DEAD, DROPPED = (
     EntryState.PENDING,
     EntryState.DELIVERED,
@@ -50,6 +53,7 @@ PENDING, DELIVERED, DEAD, DROPPED = (
 
 NAMES = st.lists(st.sampled_from(["a0", "a1", "a2"]), min_size=1, max_size=3)
 RECEIVERS = st.sampled_from(["ops", "oncall"])
+PEOPLE = st.sets(st.sampled_from([UserId("ben"), UserId("cleo"), UserId("dora")]), min_size=1)
 OUTCOMES = st.sampled_from([DELIVERED, PENDING, DEAD])
 PICK = st.integers(0, 1_000)
 PICKS = st.sets(st.integers(0, 30), min_size=1, max_size=4)
@@ -86,6 +90,10 @@ class Sent:
 @dataclass
 class Model:
     cursor: int | None = None
+    read: tuple[MessageId, ...] | None = None
+    activity: tuple[float, ...] | None = None
+    looked_at: datetime | None = None
+    people: dict[UserId, UserRow] = field(default_factory=dict)  # all but Anna
     version: int = 0
     fetched: int = 0
     alerts: dict[str, Status] = field(default_factory=dict)
@@ -177,6 +185,21 @@ class Model:
                 self.sent[line.notification].state = DROPPED
         return len(chosen)
 
+    def add(self, uids: Iterable[UserId], now: datetime, **changes: Any) -> None:
+        for uid in uids:
+            row = self.people.get(uid) or UserRow(uid=uid, start_at=now)
+            self.people[uid] = replace(row, left_at=None, **changes)
+
+    def leave(self, uids: Iterable[UserId], now: datetime) -> int:
+        going = [uid for uid in uids if uid in self.people and not self.people[uid].left_at]
+        self.people |= {uid: replace(self.people[uid], left_at=now) for uid in going}
+        return len(going)
+
+    def forget(self, before: datetime) -> None:
+        for uid, row in list(self.people.items()):
+            if row.left_at and row.left_at < before:
+                del self.people[uid]
+
     def prune(self, before: datetime) -> None:
         for name, changed in list(self.changed.items()):
             lines = {key: line for key, line in self.lines.items() if key.alert == name}
@@ -223,6 +246,36 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.store = open_store(self.path, now=self.clock)
         assert not self.store.opened_empty
 
+    @rule(uids=PEOPLE, cohort=st.sampled_from([None, "agents", "vip"]))
+    def people_come(self, uids: set[UserId], cohort: str | None) -> None:
+        now = self.clock()
+        away = {uid for uid in uids if uid not in self.model.people or self.model.people[uid].left_at}
+        with self.store.write() as tx:
+            if cohort is None:
+                tx.add_users(uids, now)
+            else:
+                assert set(tx.find(cohort, uids, now)) == away
+        self.model.add(uids, now, **({"cohort": cohort, "found_at": now} if cohort else {}))
+
+    @rule(uids=PEOPLE)
+    def people_leave(self, uids: set[UserId]) -> None:
+        now = self.clock()
+        with self.store.write() as tx:
+            assert tx.leave(uids, now) == self.model.leave(uids, now)
+
+    @rule(read=st.sets(st.integers(0, 10**6), max_size=4), stale=st.booleans())
+    def look_again(self, read: set[int], stale: bool) -> None:
+        now, ids = self.clock(), tuple(map(MessageId, sorted(read)))
+        expected = Cursor(id=MessageId(10**30) if stale else self.cursor_id())
+        step = Commit(uid=ANNA, expected=expected, recent=ids, looked_at=now)
+        with self.store.write() as tx:
+            if stale:
+                with pytest.raises(Conflict):
+                    tx.commit(step)
+                return
+            tx.commit(step)
+        self.model.read, self.model.looked_at = ids, now
+
     @rule(names=NAMES, end=st.booleans(), receivers=st.sets(RECEIVERS, min_size=1), again=st.booleans())
     def commit(self, names: list[str], end: bool, receivers: set[str], again: bool) -> None:
         status = Status.RESOLVED if end else Status.FIRING
@@ -239,6 +292,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.model.cursor = (self.model.cursor or 0) + 1
         self.model.version += 1
         self.model.fetched += len(names)
+        self.model.activity = step.activity
+        self.model.read = self.model.read if step.recent is None else step.recent
 
     @rule(names=NAMES, stale=st.sampled_from(["cursor", "state", "bug"]))
     def commit_that_fails(self, names: list[str], stale: str) -> None:
@@ -266,6 +321,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
             uid=ANNA,
             expected=expected,
             cursor=Cursor(id=MessageId((model.cursor or 0) + 1)),
+            activity=(float(model.fetched),),
+            recent=(MessageId(model.fetched),) if end else None,
             states=(change,),
             findings=found(*names, routes=to(*receivers), resolved="over" if end else None).findings,
             counts=Counts(fetched=len(names)),
@@ -382,9 +439,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def prune(self, days: int) -> None:
         now = self.clock.forward(days=days)
         with self.store.write() as tx:
-            while tx.prune(now, KEEP):
+            while tx.prune(now, KEEP, grace=GRACE):
                 pass
         self.model.prune(now - KEEP)
+        self.model.forget(now - GRACE)
 
     @invariant()
     def every_finding_is_in_one_state_for_each_receiver(self) -> None:
@@ -414,11 +472,21 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def the_cursor_stands_where_the_last_commit_left_it(self) -> None:
-        user = self.store.user(ANNA)
-        assert user is None or user.cursor == Cursor(id=self.cursor_id())
+        model = self.model
+        if (user := self.store.user(ANNA)) is not None:
+            assert user.cursor == Cursor(id=self.cursor_id())
+            assert (user.recent, user.activity, user.looked_at) == (
+                model.read,
+                model.activity,
+                model.looked_at,
+            )
         with self.store.write() as tx:
             state = tx.states([RING]).get(RING)
         assert (state.version if state else 0) == self.model.version
+
+    @invariant()
+    def everybody_is_there_until_forgotten(self) -> None:
+        assert {row.uid: row for row in self.store.users() if row.uid != ANNA} == self.model.people
 
     @invariant()
     def alerts_stand_as_last_found(self) -> None:

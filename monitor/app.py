@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from random import Random
@@ -25,6 +25,7 @@ from monitor.delivery.fleet import Fleet, Post
 from monitor.delivery.outbox import Deliverer
 from monitor.delivery.sinks import SINKS, Sink
 from monitor.delivery.values import Receiver, TextPolicy
+from monitor.discovery import Discovery, Found
 from monitor.errors import ConfigError, StoreError
 from monitor.health import Health
 from monitor.intake import Intake
@@ -84,6 +85,18 @@ class App:
         self.fleet = Fleet()
         self.client = make_client(configuration.settings, http=outside.http, clock=outside.clock)
         self.intake = self._make_intake(configuration)
+        self.discovery = Discovery(
+            client=self.client,
+            ask=self.intake.allowance.ask,
+            writer=self.writer,
+            watch=lambda: self.configuration.settings.watch,
+            start_at=lambda: start_of(self.configuration.settings.watch.start, now=outside.clock.wall()),
+            changed=self._find,
+            metrics=self.metrics,
+            clock=outside.clock,
+            random=outside.random,
+        )
+        self._adopting = trio.Lock()
         self.caretaker = Caretaker(
             store=store,
             writer=self.writer,
@@ -93,6 +106,7 @@ class App:
             metrics=self.metrics,
             configuration=lambda: self.configuration,
             clock=outside.clock,
+            random=outside.random,
             run_sync=outside.run_sync,
         )
 
@@ -128,8 +142,9 @@ class App:
             clock=outside.clock,
             random=outside.random,
             page_size=poll.page_size,
+            min_interval=poll.min_interval.total_seconds(),
             settle=poll.settle,
-            look_every=timedelta(days=1),
+            look_every=None if poll.second_look == "off" else poll.second_look,
             at=outside.at,
             pollers=poll.concurrency,
         )
@@ -177,7 +192,9 @@ class App:
                     await self._begin()
                     intake.start_soon(self.intake.run, name="intake")
                     intake.start_soon(self.caretaker.look_after, name="look after")
+                    intake.start_soon(self.caretaker.predict, name="predict")
                     intake.start_soon(self.caretaker.prune, name="prune")
+                    intake.start_soon(self.discovery.run, name="discover")
                     if reload is not None:
                         intake.start_soon(self._reload_when_told, reload, name="reload")
                     log.info("monitor.started", url=url, users=len(self.intake.followed))
@@ -198,9 +215,16 @@ class App:
             log.warning("store.empty", watching_since=self.store.watching_since.isoformat())
         self.metrics.started(version("cometwatch"))
         self.metrics.budget_requests_per_minute.set(settings.api.requests_per_minute)
-        await self._adopt(self.configuration)
+        found = self.discovery.recall(await self._outside.run_sync(self.store.users))
+        await self._adopt(self.configuration.finding(found))
+        self._took_effect(self.configuration)
         await self.caretaker.begin()
         self.fleet.employ(self._posts(settings))
+
+    async def _find(self, found: Found) -> None:
+        """Take over that other users were discovered than before. Raises StoreError; then nothing changed."""
+        async with self._adopting:
+            await self._adopt(self.configuration.finding(found))
 
     async def _adopt(self, configuration: Configuration) -> None:
         """Make a configuration the one in force: in one transaction, then in memory at once."""
@@ -214,8 +238,7 @@ class App:
             closed = tx.adopt_rules(orders.rules.fingerprints)
             if closed:
                 log.info("rules.closed", rules=list(closed))
-            for uid in {uid for timer in tx.timers() for uid in timer.lists} - terms.keys():
-                tx.close_user(uid, "no longer watched")
+            tx.leave(set(tx.watched()) - terms.keys(), now)
             rows = tx.add_users([ListId(uid) for uid in terms if uid not in followed], start_at)
             new = {row.uid for row in rows if row.is_unread and settings.watch.start == "now"}
             return rows, frozenset(new), tx.timers()
@@ -230,12 +253,15 @@ class App:
             self.intake.unfollow(followed - terms.keys())
             self.intake.wish(terms)
             self.intake.follow(rows, wishes=terms, new=new)
+
+    def _took_effect(self, configuration: Configuration) -> None:
+        settings, rules = configuration.settings, configuration.rules
         self.metrics.expect(
-            rules=[*orders.rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
+            rules=[*rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
         )
         self.health.config_error = None
         self.metrics.config_last_reload_successful.set(1)
-        self.metrics.config_last_reload_success_timestamp_seconds.set(now.timestamp())
+        self.metrics.config_last_reload_success_timestamp_seconds.set(self._outside.clock.wall().timestamp())
 
     # --- reloading ---------------------------------------------------------------------------------------
 
@@ -251,13 +277,16 @@ class App:
             check_fixed(self.configuration.settings, configuration.settings)
             if configuration.is_same(self.configuration):
                 return True
-            await self._adopt(configuration)
+            async with self._adopting:
+                await self._adopt(configuration.finding(self.discovery.found))
         except (ConfigError, StoreError) as error:
             self.metrics.config_last_reload_successful.set(0)
             self.health.config_error = str(error)
             log.error("config.reload_failed", reason=reason, error=str(error), kept="the last good one")
             return False
+        self._took_effect(configuration)
         self.fleet.employ(self._posts(configuration.settings))
+        self.discovery.reconsider()
         log.info("config.reloaded", reason=reason, rules=len(configuration.rules.rules))
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 from typing import Final
 
 import structlog
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 2.0  # a command's change must be noticed within 5 s
 CHECK_S: Final = 30.0  # a quiet monitor must notice a full disk before the next message does
+PREDICT_S: Final = 60.0
 PRUNE_FIRST_S: Final = 60.0  # a process that never lives for an hour prunes all the same
 PRUNE_S: Final = 3600.0
 COUNTED_A_SECOND: Final = 10_000  # lists; going through so many takes some five milliseconds
@@ -51,6 +53,7 @@ class Caretaker:
         metrics: Metrics,
         configuration: Callable[[], Configuration],
         clock: Clock,
+        random: Random,
         run_sync: RunSync,
     ) -> None:
         self._store = store
@@ -61,6 +64,7 @@ class Caretaker:
         self._metrics = metrics
         self._configuration = configuration
         self._clock = clock
+        self._random = random
         self._run_sync = run_sync
         self._depths: list[Depth] = []
         self._version = 0
@@ -115,11 +119,23 @@ class Caretaker:
                 log.error("store.prune_failed", error=str(error))
             await trio.sleep(PRUNE_S)
 
+    async def predict(self) -> None:
+        """Show every minute what detection delay the present activity and budget let us expect."""
+        while True:
+            if prediction := await self._run_sync(self._intake.predict, self._random):
+                for quantile, seconds in (
+                    ("mean", prediction.mean_s),
+                    ("p95", prediction.p95_s),
+                    ("worst", prediction.worst_s),
+                ):
+                    self._metrics.detection_delay_predicted_seconds.labels(quantile).set(seconds)
+            await trio.sleep(PREDICT_S)
+
     async def _prune_all(self) -> int:
         """Prune in transactions of bounded size until nothing old is left. Returns the rows removed."""
-        now, keep = self._clock.wall(), self._configuration().settings.retention
+        now, settings = self._clock.wall(), self._configuration().settings
         removed = 0
-        while some := await self._writer.submit(_pruning(now, keep)):
+        while some := await self._writer.submit(_pruning(now, settings.retention, settings.watch.grace)):
             removed += some
             await trio.sleep(PRUNE_PAUSE_S)
         return removed
@@ -226,5 +242,5 @@ class Caretaker:
                 self._metrics.outbox_oldest_age_seconds.labels(depth.receiver).set(max(0.0, age))
 
 
-def _pruning(now: datetime, keep: timedelta) -> Callable[[Tx], int]:
-    return lambda tx: tx.prune(now, keep)
+def _pruning(now: datetime, keep: timedelta, grace: timedelta) -> Callable[[Tx], int]:
+    return lambda tx: tx.prune(now, keep, grace=grace)

@@ -21,6 +21,7 @@ from monitor.health import Health
 from monitor.lists import place_of
 from monitor.metrics import Metrics
 from monitor.schedule.activity import Activity
+from monitor.schedule.plan import Prediction, predict
 from monitor.schedule.turns import Lane, Turn, Turns, Wish
 from monitor.second_look import Compared, look, next_look
 from monitor.source.client import Client, MessageQuery, SourceError, UnknownUser
@@ -32,6 +33,7 @@ from rules.model import ListId, Message
 log = structlog.get_logger(__name__)
 
 POLLERS: Final = 16  # one page takes 0.1 to 0.5 s, so this covers the largest quota of one app
+SAMPLED: Final = 2000  # lists, for the prediction
 LEAST_RATE: Final = 1.0  # requests a minute: with none left no promise can be worked out
 TIMER_MARGIN_S: Final = 0.5  # past due + settle + the watermark's own margin
 
@@ -55,6 +57,7 @@ class Intake:
         clock: Clock,
         random: Random,
         page_size: int,
+        min_interval: float,
         settle: timedelta,
         look_every: timedelta | None,
         at: Callable[[str], None] = lambda _: None,
@@ -74,6 +77,7 @@ class Intake:
         self._clock = clock
         self._random = random
         self._page_size = page_size
+        self._min_interval = min_interval
         self._settle = settle
         self._look_every = look_every
         self._at = at
@@ -167,6 +171,15 @@ class Intake:
     def stretch(self) -> float:
         """By what all promises are multiplied, so that the budget can keep them."""
         return self._turns.stretch
+
+    def predict(self, random: Random) -> Prediction | None:
+        """The detection delay to expect of the present activity and budget; None if nothing may be asked."""
+        now = self._clock.monotonic()
+        loads = self._turns.loads(now, most=SAMPLED, random=random)
+        rate = self.allowance.budget.granted(now) / 60
+        if not loads or rate <= 0:
+            return None
+        return predict(loads, per_second=rate, min_interval=self._min_interval, lists=len(self._lists))
 
     # --- the loop ----------------------------------------------------------------------------------------
 

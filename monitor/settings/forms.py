@@ -189,6 +189,14 @@ def _staleness(value: Any) -> timedelta | Literal["auto"]:
     return span
 
 
+def _occasion(value: Any) -> timedelta | Literal["off"]:
+    if value in ("off", False):  # YAML reads a bare off as false
+        return "off"
+    if (span := duration(value)) < timedelta(hours=1):
+        raise wrong("expected off or a time of an hour or more such as 1d")
+    return span
+
+
 def _start(value: Any) -> datetime | Literal["now", "beginning"]:
     if value in ("now", "beginning"):
         return value  # type: ignore[no-any-return]
@@ -259,6 +267,16 @@ Staleness = Annotated[
         when_used="json",
     ),
     WithJsonSchema({"anyOf": [{"const": "auto"}, DURATION_SCHEMA]}),
+]
+Occasion = Annotated[
+    timedelta | Literal["off"],
+    BeforeValidator(_occasion),
+    PlainSerializer(
+        lambda value: value if isinstance(value, str) else duration_text(value),
+        return_type=str,
+        when_used="json",
+    ),
+    WithJsonSchema({"anyOf": [{"enum": ["off", False]}, DURATION_SCHEMA]}),
 ]
 Start = Annotated[
     datetime | Literal["now", "beginning"],

@@ -17,6 +17,7 @@ from monitor.settings.forms import (
     FileName,
     LabelName,
     Name,
+    Occasion,
     SecretAddress,
     SigningSecret,
     Size,
@@ -163,6 +164,11 @@ class Poll(Section):
         ge=NOW,
         le=timedelta(minutes=10),
         description="A row with a smaller id may turn up this late; the stored cursor waits for it.",
+    )
+    second_look: Occasion = Field(
+        default=timedelta(days=1),
+        description="How often the end of each list is compared with what was read of it, or off. "
+        "At most one request in 20 is spent on it.",
     )
     concurrency: int = Field(
         default=16, ge=1, le=200, description="Requests in flight; beyond some 20 the HTTP pool slows down."

@@ -22,7 +22,6 @@ OVERHEAD_PER_BYTE: Final = 8  # of a body in the smallest chunks: `1\r\nx\r\n` i
 CONNECT_S: Final = 10.0
 
 TARGET: Final = re.compile(rb"[!-~]+")
-BODY: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 
 
 class Stale(Exception):  # noqa: N818 - named by what is the matter
@@ -34,16 +33,17 @@ def head_of(request: httpx.Request) -> bytes:
 
     The extension "target", as httpcore defines it, takes the place of path and query of the URL.
     """
-    target = request.extensions.get("target", request.url.raw_path)
-    lines = [b"GET %b HTTP/1.1" % target]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
-    head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+    target = request.extensions.get("target") or request.url.raw_path
+    headers = request.headers.raw
+    block = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+    if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers) or b"\0" in block:
         raise httpx.LocalProtocolError("a header holds a line break")
-    if request.method != "GET" or BODY.search(head) or not TARGET.fullmatch(target):
+    names = b"\n" + block.lower()
+    if b"\ncontent-length:" in names or b"\ntransfer-encoding:" in names or request.method != "GET":
         raise httpx.LocalProtocolError("only GET without a body can be asked here")
-    return head + b"\r\n\r\n"
+    if not TARGET.fullmatch(target):
+        raise httpx.LocalProtocolError("the target holds a space or a line break")
+    return b"GET " + target + b" HTTP/1.1\r\n" + block + b"\r\n"
 
 
 class Incoming:

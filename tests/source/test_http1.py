@@ -58,7 +58,7 @@ def test_no_header_can_be_smuggled_in(value: str) -> None:
         head_of(asked(apikey=value))
 
 
-@pytest.mark.parametrize("target", [b"", b"/a b", b"/a\r\nb: c", b"/a\nb", "/ü".encode(), b"/a\0"])
+@pytest.mark.parametrize("target", [b"/a b", b"/a\r\nb: c", b"/a\nb", "/ü".encode(), b"/a\0"])
 def test_no_target_can_leave_its_line(target: bytes) -> None:
     with pytest.raises(httpx.LocalProtocolError):
         head_of(asked(target))

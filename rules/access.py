@@ -6,6 +6,7 @@ the safe side: whoever meets the condition has one of its keys, not the other wa
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -30,8 +31,6 @@ from rules.conditions import (
     Tags,
     TextMatch,
     beyond_interest,
-    encoded,
-    glob_source,
     is_glob,
     searched,
 )
@@ -39,9 +38,10 @@ from rules.model import Message
 
 Keys = frozenset[Key]
 
-LIKE: Final = "~"  # ends the aspects whose values are globs: `sender~`
+WILD: Final = re.compile("[*?]")
+START: Final = "^"  # ends the aspects whose values are the starts of globs: `sender^`
 SELECTIVE: Final = frozenset({*IDS - {"role"}, "tag", "mentioned", "extension"})
-SEARCHED: Final = frozenset({"piece", "metadata", "custom", *(name + LIKE for name in FIELDS)})
+SEARCHED: Final = frozenset({"piece", "metadata", "custom", *(name + START for name in FIELDS)})
 BROAD: Final = frozenset({"text", "receiver_type", "category", "type"})
 
 
@@ -93,9 +93,11 @@ def _lower(values: Iterable[str]) -> list[str]:
     return [value.lower() for value in values]
 
 
-def _field_keys(name: str, values: Sequence[str]) -> Keys:
+def _field_keys(name: str, values: Sequence[str]) -> Keys | None:
     told = _lower(values) if name in IDS else values
-    return frozenset(Key(name + LIKE if is_glob(value) else name, value) for value in told)
+    starts = [WILD.split(value, maxsplit=1)[0] for value in told if is_glob(value)]
+    exact = [value for value in told if not is_glob(value)]
+    return _each(name, exact) | _each(name + START, starts) if all(starts) else None
 
 
 def _mention_keys(condition: Mentions) -> Keys:
@@ -144,9 +146,9 @@ ONE: Final[Mapping[str, Callable[[Message], Hashable]]] = {
 """The aspects of which a message has one value."""
 
 MANY: Final[Mapping[str, Callable[[Message], Iterable[Hashable]]]] = {
-    "tag": lambda message: _lower(message.tags),
+    "tag": lambda message: _lower(message.tags) if message.tags else (),
     "mentioned": attrgetter("mentions"),
-    "extension": lambda message: [(file.extension or "").lower() for file in message.attachments],
+    "extension": lambda message: {(file.extension or "").lower() for file in message.attachments},
     "metadata": attrgetter("metadata"),
     "custom": attrgetter("custom"),
 }
@@ -155,60 +157,67 @@ MANY: Final[Mapping[str, Callable[[Message], Iterable[Hashable]]]] = {
 Look = Callable[[Message], Iterable[Hashable]]
 
 
-def looking(aspect: str, values: Sequence[Any]) -> Look:
-    """What tells which of `values` a message has, for an aspect that is searched by patterns."""
+def is_searched(aspect: str) -> bool:
+    """Whether what there is to find must be known before a message is looked at: see `looking`."""
+    return aspect == "piece" or aspect.endswith(START)
+
+
+def looking(aspect: str, values: Sequence[str]) -> Look:
+    """What tells which of `values` a message has, and perhaps more that nobody asked for."""
     if aspect == "piece":
-        pieces = Patterns(values, [f"(?is){re2.escape(value)}" for value in values], is_whole=False)
+        pieces = Pieces(values)
         return lambda message: pieces.found(searched(message.text)) if message.text else ()
-    get, folds = FIELDS[aspect.removesuffix(LIKE)], aspect.removesuffix(LIKE) in IDS
-    globs = Patterns(values, [f"(?s){glob_source(value)}" for value in values], is_whole=True)
+    get, folds = FIELDS[aspect.removesuffix(START)], aspect.removesuffix(START) in IDS
+    lengths = sorted({len(value) for value in values})
 
     def look(message: Message) -> Iterable[Hashable]:
-        told = get(message)
-        return () if told is None else globs.found(encoded(told.lower() if folds else told))
+        told = get(message) or ""
+        told = told.lower() if folds else told
+        return [told[:length] for length in lengths]
 
     return look
 
 
-# --- many patterns at once ---------------------------------------------------------------------------
+# --- many words at once ------------------------------------------------------------------------------
 
 SET_MEMORY: Final = 16 << 20  # bytes that RE2 may use for one set
-SET_SIZE: Final = 1_000  # patterns in one set: more would fill its memory with states
+SET_SIZE: Final = 1_000  # words in one set: more would fill its memory with states
 
 
 class SetFailed(RuntimeError):  # noqa: N818 - named by what is the matter
     """RE2 ran out of memory on a text, so nothing is known of it."""
 
 
-class Patterns:
-    """Which of many patterns a text has, in one pass over it: linear in the text, as all of RE2."""
+class Pieces:
+    """Which of many words a text has as parts, in one pass over it: linear in the text, as all of RE2."""
 
-    def __init__(self, values: Sequence[Hashable], sources: Sequence[str], *, is_whole: bool) -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         self._sets = [
-            (_compiled(sources[start : start + SET_SIZE], is_whole), values[start : start + SET_SIZE])
-            for start in range(0, len(values), SET_SIZE)
+            (_compiled(words[start : start + SET_SIZE]), words[start : start + SET_SIZE])
+            for start in range(0, len(words), SET_SIZE)
         ]
 
-    def found(self, text: bytes) -> list[Hashable]:
-        """The values whose patterns the text has. Raises SetFailed."""
-        found: list[Hashable] = []
-        for patterns, values in self._sets:
+    def found(self, text: bytes) -> list[str]:
+        """Those of the words that the text has, in any case. Raises SetFailed."""
+        found: list[str] = []
+        for patterns, words in self._sets:
             numbers = patterns.Match(text)
             # The last pattern fits every text. Without it RE2 gave up, which it tells in no other way.
-            if not numbers or len(values) not in numbers:
-                raise SetFailed("the set of patterns needs more memory for this text")
-            found += [values[number] for number in numbers if number < len(values)]
+            if not numbers or len(words) not in numbers:
+                raise SetFailed("the set of words needs more memory for this text")
+            if len(numbers) > 1:
+                found += [words[number] for number in numbers if number < len(words)]
         return found
 
 
-def _compiled(sources: Sequence[str], is_whole: bool) -> Any:  # noqa: FBT001 - it comes from `Patterns`
+def _compiled(words: Sequence[str]) -> Any:
     options = re2.Options()
     options.max_mem = SET_MEMORY
     options.log_errors = False
     options.never_capture = True
-    made = re2.Set.FullMatchSet(options) if is_whole else re2.Set.SearchSet(options)
-    for source in sources:
-        made.Add(source)
-    made.Add("(?s).*")
+    made = re2.Set.SearchSet(options)
+    for word in words:
+        made.Add(f"(?is){re2.escape(word)}")
+    made.Add("")
     made.Compile()
     return made

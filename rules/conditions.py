@@ -95,7 +95,7 @@ def globs(patterns: Iterable[str]) -> Callable[[str], bool]:
     if not wild:
         return exact.__contains__
     # (?s): a hostile line break inside a name must not end the match.
-    search = regex("(?s)" + "|".join(f"(?:{glob_source(pattern)})" for pattern in wild)).fullmatch
+    search = regex("(?s)" + "|".join(f"(?:{_glob_source(pattern)})" for pattern in wild)).fullmatch
     return lambda text: text in exact or search(encoded(text)) is not None
 
 
@@ -103,7 +103,7 @@ def is_glob(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-def glob_source(pattern: str) -> str:
+def _glob_source(pattern: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(char) or re2.escape(char) for char in pattern)
 
 

@@ -89,7 +89,7 @@ class RuleSet:
 def wanted(rules: RuleSet, messages: Sequence[Message], ticks: Sequence[Tick] = ()) -> frozenset[StateKey]:
     """The states that `step` will read for the same messages and ticks."""
     keys = {tick.key for tick in ticks}
-    for message in messages:
+    for message in messages if rules.by_name else ():
         for logic, rule in rules.correlating.at(message):
             try:
                 key = logic.key(message)
@@ -118,7 +118,7 @@ def step(
     for message in messages:
         run.match(message)
     cases = _Cases(run=run, states=states)
-    for message in messages:
+    for message in messages if rules.by_name else ():
         cases.gather(message)
     for tick in ticks:
         cases.remind(tick)

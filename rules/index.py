@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from rules.access import LIKE, MANY, ONE, Look, looking
+from rules.access import MANY, ONE, Look, is_searched, looking
 from rules.conditions import Interest, Key
 from rules.model import Message
 
@@ -17,7 +17,7 @@ E = TypeVar("E")
 Table = Mapping[Hashable, tuple[int, ...]]
 """The entries, by their places in the index, that have a key with some value."""
 
-FEW: Final = 4  # so many searches one after the other are cheaper than a set of patterns
+FEW: Final = 4  # fewer searches than these one after the other are cheaper than one for all words
 
 
 class Shelf(NamedTuple, Generic[E]):
@@ -51,20 +51,24 @@ class Index(Generic[E]):
         shelf = types.get(message.type, rest)
         if not shelf.ones and not shelf.manies:
             return shelf.always
+        found: list[tuple[int, ...]] = []
         try:
-            return self._on(shelf, message)
+            for look_at, table in shelf.ones:
+                if (places := table.get(look_at(message))) is not None:
+                    found.append(places)
+            for look, table in shelf.manies:
+                for value in look(message):
+                    if value in table:
+                        found.append(table[value])  # noqa: PERF401 - this runs for every message
         except Exception:
             # A message that can't be looked at, or that RE2 has no memory for: each rule sees for itself.
             return shelf.everything
+        return self._picked(shelf, found) if found else shelf.always
 
-    def _on(self, shelf: Shelf[E], message: Message) -> Sequence[E]:
-        found = [places for look, table in shelf.ones if (places := table.get(look(message)))]
-        for look, table in shelf.manies:
-            found += [table[value] for value in look(message) if value in table]
-        if not found:
-            return shelf.always
-        is_one = len(found) == 1 and not shelf.always
-        return [self._entries[n] for n in (found[0] if is_one else _merged(*found, shelf.places))]
+    def _picked(self, shelf: Shelf[E], found: Sequence[tuple[int, ...]]) -> list[E]:
+        if len(found) == 1 and not shelf.places:
+            return [self._entries[place] for place in found[0]]
+        return [self._entries[place] for place in sorted(set(shelf.places).union(*found))]
 
     def _by_type(
         self, interests: Sequence[Interest], category: str | None
@@ -105,33 +109,24 @@ class Index(Generic[E]):
         )
 
 
-def _merged(*found: Sequence[int]) -> list[int]:
-    return sorted({place for places in found for place in places})
-
-
-def _is_pattern(aspect: str) -> bool:
-    return aspect == "piece" or aspect.endswith(LIKE)
-
-
 def _plainer(interests: Sequence[Interest]) -> list[Interest]:
-    """Without the patterns that too few entries are found by."""
-    users: dict[str, int] = {}
-    for interest in interests:
-        for aspect in {key.aspect for key in interest.keys or ()}:
-            users[aspect] = users.get(aspect, 0) + 1
-    few = {aspect for aspect, count in users.items() if _is_pattern(aspect) and count < FEW}
-    return [interest._replace(keys=_without(interest.keys, few)) for interest in interests]
+    """With a look for any text in place of one for words, unless words lead to many entries."""
+    of_words = [any(key.aspect == "piece" for key in interest.keys or ()) for interest in interests]
+    if sum(of_words) >= FEW:
+        return list(interests)
+    return [interest._replace(keys=_any_text(interest.keys)) for interest in interests]
 
 
-def _without(keys: frozenset[Key] | None, few: set[str]) -> frozenset[Key] | None:
-    if keys is None or any(key.aspect in few and key.aspect != "piece" for key in keys):
+def _any_text(keys: frozenset[Key] | None) -> frozenset[Key] | None:
+    if keys is None:
         return None
-    return frozenset(Key("text", value=True) if key.aspect in few else key for key in keys)
+    return frozenset(Key("text", value=True) if key.aspect == "piece" else key for key in keys)
 
 
 def _looks(keys: Sequence[frozenset[Key] | None]) -> dict[str, Look]:
-    """How to look at each aspect that may have several values; patterns of all entries share one set."""
-    values: dict[str, dict[Hashable, None]] = {}
-    for key in sorted((key for way in keys for key in way or () if _is_pattern(key.aspect)), key=repr):
-        values.setdefault(key.aspect, {})[key.value] = None
-    return dict(MANY) | {aspect: looking(aspect, tuple(told)) for aspect, told in values.items()}
+    """How to look at each aspect that may have several values; the words of all entries share one search."""
+    values: dict[str, set[str]] = {}
+    for aspect, value in (key for way in keys for key in way or ()):
+        if is_searched(aspect):
+            values.setdefault(aspect, set()).add(str(value))
+    return dict(MANY) | {aspect: looking(aspect, sorted(told)) for aspect, told in values.items()}

@@ -18,7 +18,7 @@ class Match:
     """Event findings: they have no state and never resolve."""
 
     def __init__(self, condition: Condition) -> None:
-        self._condition = condition
+        self.condition = condition
         self.interest: Interest = interest_of(condition)
         self.test: Test = beyond_interest(condition).compile()
         self._is_about_mentions = any(isinstance(part, Mentions) for part in condition.parts())
@@ -44,7 +44,7 @@ class Match:
         return mentioned or watched(message.participants, watch)
 
     def describe(self) -> str:
-        return f"messages with {self._condition.describe()}"
+        return f"messages with {self.condition.describe()}"
 
 
 def build(condition: Condition | None, options: Mapping[str, Any]) -> Match:  # noqa: ARG001 - it has none

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from platform import python_version
 from tempfile import TemporaryDirectory
@@ -13,15 +14,19 @@ from typing import Final
 
 import trio
 
-from tests.bench import crowd, drain, idle, latency, start
+from tests.bench import connections, crowd, drain, idle, latency, rules, scheduling, start
 from tests.bench.figures import HEADER, Figure
 
-BENCHES: Final[Mapping[str, Callable[[int, Path], Awaitable[list[Figure]]]]] = {
+Bench = Callable[[int, Path], Awaitable[list[Figure]]]
+BENCHES: Final[Mapping[str, Bench]] = {
+    "rules": rules.measure,
     "drain": drain.measure,
     "latency": latency.measure,
+    "connections": connections.measure,
     "crowd": crowd.measure,
     "idle": idle.measure,
     "start": start.measure,
+    "scheduling": scheduling.measure,
 }
 
 
@@ -29,14 +34,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the monitor.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; all without")
     parser.add_argument("--runs", type=int, default=3, help="of each; min, median and max are shown")
+    parser.add_argument("--plots", type=Path, default=scheduling.PLOTS, help="the folder for pictures")
     asked = parser.parse_args()
     if unknown := sorted(set(asked.names) - set(BENCHES)):
         parser.error(f"there is no bench {unknown[0]}; known: {', '.join(BENCHES)}")
+    benches: dict[str, Bench] = {**BENCHES, "scheduling": partial(scheduling.measure, plots=asked.plots)}
     say(f"Python {python_version()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n{HEADER}")
     missed = False
     for name in asked.names or BENCHES:
         with TemporaryDirectory(prefix=f"cometwatch-bench-{name}-") as folder:
-            for figure in trio.run(BENCHES[name], asked.runs, Path(folder)):
+            for figure in trio.run(benches[name], asked.runs, Path(folder)):
                 say(str(figure))
                 missed = missed or not figure.is_met
     return 1 if missed else 0

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rules import conditions as c
-from rules.access import Patterns, SetFailed, interest_of, keys
+from rules.access import Pieces, SetFailed, interest_of, keys
 from rules.conditions import Condition, Key, beyond_interest, either_interest
 from rules.engine import RuleSet, step, wanted
 from rules.index import FEW, Index
@@ -183,7 +183,7 @@ def without_index(rules: RuleSet) -> RuleSet:
     """The same rules with everything asked: what the index leaves out of a test is asked as well."""
     rules.singles, rules.correlating = Everything(rules.singles), Everything(rules.correlating)
     rules.singles._all = tuple(
-        (logic._condition.compile(), logic, rule) for _, logic, rule in rules.singles._all
+        (logic.condition.compile(), logic, rule) for _, logic, rule in rules.singles._all
     )
     return rules
 
@@ -258,14 +258,13 @@ def test_a_message_that_cannot_be_looked_at_is_shown_to_every_rule() -> None:
     assert found(many(lambda w: c.Field(name="sender", values=(w,))), broken) == 100
 
 
-# --- many patterns ----------------------------------------------------------------------------------
+# --- many words -------------------------------------------------------------------------------------
 
 
-def test_patterns_past_one_set_are_found_too() -> None:
-    words = [f"w{number}z" for number in range(2_500)]
-    patterns = Patterns(words, words, is_whole=False)
-    assert sorted(patterns.found(b"w3z .. w1700z .. w2499z")) == ["w1700z", "w2499z", "w3z"]  # type: ignore[type-var]
-    assert patterns.found(b"nothing") == []
+def test_words_past_one_set_are_found_too() -> None:
+    words = Pieces([f"w{number}z" for number in range(2_500)])
+    assert sorted(words.found(b"w3z .. W1700Z .. w2499z")) == ["w1700z", "w2499z", "w3z"]
+    assert words.found(b"nothing") == []
 
 
 class GivesUp:
@@ -276,7 +275,7 @@ class GivesUp:
 
 
 def test_a_set_that_gives_up_finds_no_silence() -> None:
-    patterns = Patterns(["refund"], ["refund"], is_whole=False)
-    patterns._sets = [(GivesUp(), ["refund"])]
+    words = Pieces(["refund"])
+    words._sets = [(GivesUp(), ["refund"])]
     with pytest.raises(SetFailed):
-        patterns.found(b"a refund")
+        words.found(b"a refund")

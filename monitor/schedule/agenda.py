@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterable
 
 SLACK = 64
 
@@ -40,9 +41,13 @@ class Agenda:
             self._heap = [(number, name) for name, number in self._numbers.items()]
             heapq.heapify(self._heap)
 
-    def drop(self, name: str) -> None:
-        """Take a name out, if it is in."""
-        self._numbers.pop(name, None)
+    def drop(self, name: str) -> float | None:
+        """Take a name out; returns its number, or None if it wasn't in."""
+        return self._numbers.pop(name, None)
+
+    def numbers(self) -> Iterable[float]:
+        """All numbers, in no order."""
+        return self._numbers.values()
 
     def first(self) -> float:
         """The least number; infinity if nobody is in."""

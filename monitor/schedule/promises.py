@@ -33,22 +33,22 @@ def needed_rate(promises: Iterable[float | None]) -> float:
 
 
 class Promises:
-    """The promises of many lists, counted: adding or removing one costs the same however many there are."""
+    """The promises of many lists, counted: one more or less costs the same however many there are."""
 
     def __init__(self, promises: Iterable[float | None] = ()) -> None:
         self._lists = 0
         self._autos = 0
         self._named = 0.0  # requests a second for the promises that are named
         for promise in promises:
-            self.add(promise)
+            self.count(promise, 1)
 
-    def add(self, promise: float | None) -> None:
-        """One more list, promised `promise` seconds, or None: auto."""
-        self._count(promise, 1)
-
-    def remove(self, promise: float | None) -> None:
-        """One less."""
-        self._count(promise, -1)
+    def count(self, promise: float | None, lists: int) -> None:
+        """So many more lists (or fewer) are promised `promise` seconds, or None: auto."""
+        self._lists += lists
+        if promise is None:
+            self._autos += lists
+        else:
+            self._named += lists / promise
 
     def auto(self, rate: float) -> float:
         """What `auto` means for these lists, in seconds."""
@@ -64,10 +64,3 @@ class Promises:
         if self._lists == self._autos:
             return 0.0
         return self._named / (DEADLINE_SHARE - self._autos / (AUTO_INTERVALS * self._lists))
-
-    def _count(self, promise: float | None, lists: int) -> None:
-        self._lists += lists
-        if promise is None:
-            self._autos += lists
-        else:
-            self._named += lists / promise

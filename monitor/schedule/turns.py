@@ -30,12 +30,12 @@ from typing import Final, NamedTuple
 
 from monitor.schedule.activity import Activity
 from monitor.schedule.agenda import Agenda
+from monitor.schedule.deadlines import Deadlines
 from monitor.schedule.plan import Load
-from monitor.schedule.promises import DEADLINE_SHARE, Promises
+from monitor.schedule.promises import DEADLINE_SHARE
 
 JITTER: Final = 0.05  # without it equal lists move in lock-step, and others wait behind whole sweeps of them
 LOOK_EVERY: Final = 20
-DRIFT: Final = 0.02  # of promises, before all deadlines are worked out anew
 LONGEST_FLIGHT_S: Final = 60.0  # no request takes as long
 
 
@@ -122,19 +122,20 @@ class Turns:
         self._looked = 0  # and at the latest second look
         self._seats: dict[str, _Seat] = {}
         self._flights: dict[str, _Flight] = {}
-        # A list is in flight, or in one of these three. Who competes has a deadline too, or missed it.
+        # A list is in flight, or in one of these three; who competes has a deadline too.
         self._competing = Agenda()  # by key
         self._catching_up: OrderedDict[str, None] = OrderedDict()
         self._resting = Agenda()  # until a moment
-        self._deadlines = Agenda()
-        self._overdue: OrderedDict[str, None] = OrderedDict()
+        self._deadlines = Deadlines(min_interval=min_interval, rate=rate)
         self._looks = Agenda()
-        self._promises = Promises()
-        self._auto = math.inf
-        self.stretch = 1.0  #: what all promises are multiplied by, so that the budget can keep them
 
     def __len__(self) -> int:
         return len(self._seats)
+
+    @property
+    def stretch(self) -> float:
+        """What all promises are multiplied by, so that the budget can keep them; 1.0 is as it should be."""
+        return self._deadlines.stretch
 
     # --- who is polled, and how much the operator cares ---------------------------------------------------
 
@@ -153,8 +154,8 @@ class Turns:
             self._seats[uid] = _Seat(
                 wish=wishes.get(uid, ORDINARY), activity=activity, key=0.0, polled_at=now
             )
-            self._promises.add(self._seats[uid].wish.max_staleness)
-        self._settle_promises()
+            self._deadlines.count(self._seats[uid].wish.max_staleness, 1)
+        self._deadlines.settle(self._rate)
         # Deadlines may spend so much on them: a few new lists are read soon, many are spread.
         round_s = len(fresh) / (DEADLINE_SHARE * self._rate)
         for uid in fresh:
@@ -165,10 +166,11 @@ class Turns:
         seat = self._seats.get(uid)
         if seat is None or seat.wish == wish:
             return
-        self._promises.remove(seat.wish.max_staleness)
-        self._promises.add(wish.max_staleness)
+        self._deadlines.drop(uid, seat.wish.max_staleness)
+        self._deadlines.count(wish.max_staleness, 1)
+        self._deadlines.count(seat.wish.max_staleness, -1)
+        self._deadlines.settle(self._rate)
         seat.wish = wish
-        self._settle_promises()
         seat.key = min(seat.key, self._present + _stride(seat, now))
         if uid in self._competing:
             self._compete(uid, seat)
@@ -176,9 +178,9 @@ class Turns:
     def remove(self, uid: str) -> None:
         """Forget a list; a poll under way ends without a next one."""
         if seat := self._seats.pop(uid, None):
-            self._withdraw(uid)
-            self._promises.remove(seat.wish.max_staleness)
-            self._settle_promises()
+            self._withdraw(uid, seat)
+            self._deadlines.count(seat.wish.max_staleness, -1)
+            self._deadlines.settle(self._rate)
 
     def expect_by(self, uid: str, at: float) -> None:
         """Poll the list no later than at `at`, because a timer waits for it; infinity withdraws that."""
@@ -196,7 +198,7 @@ class Turns:
     def resize(self, rate: float, now: float) -> None:  # noqa: ARG002 - every event has its time
         """The budget grants another rate, in requests a second."""
         self._rate = _positive(rate)
-        self._settle_promises()
+        self._deadlines.settle(rate)
 
     # --- whose turn ----------------------------------------------------------------------------------------
 
@@ -217,9 +219,9 @@ class Turns:
         return turn
 
     def overdue(self, now: float) -> int:
-        """How many lists wait for a turn that should have come by now."""
+        """How many lists wait longer than was promised. Lists that failed and rest are not counted."""
         self._advance(now)
-        return len(self._overdue)
+        return self._deadlines.overdue(now)
 
     def finished(self, uid: str, *, ages: Sequence[float], more: bool, now: float) -> None:
         """A poll was answered, with new rows of these ages in seconds; if there are `more` it goes on."""
@@ -272,14 +274,14 @@ class Turns:
         if is_looks_time and self._looks.first() <= now:
             return Turn(self._looks.top(), Lane.SECOND_LOOK)
         for lane in lanes:
-            if uid := self._first(lane):
+            if uid := self._first(lane, now):
                 return Turn(uid, lane)
         return None
 
-    def _first(self, lane: Lane) -> str | None:
+    def _first(self, lane: Lane, now: float) -> str | None:
         match lane:
             case Lane.DEADLINE:
-                return next(iter(self._overdue), None)
+                return self._deadlines.take(now)
             case Lane.CATCH_UP:
                 return next(iter(self._catching_up), None)
             case _:
@@ -287,7 +289,7 @@ class Turns:
 
     def _start(self, turn: Turn, now: float) -> None:
         seat = self._seats[turn.uid]
-        self._withdraw(turn.uid)
+        self._withdraw(turn.uid, seat)
         match turn.lane:
             case Lane.SECOND_LOOK:
                 seat.look_at = math.inf
@@ -299,11 +301,11 @@ class Turns:
                 seat.timer = math.inf
         self._flights[turn.uid] = _Flight(turn.lane, now, self._present)
 
-    def _withdraw(self, uid: str) -> None:
-        for agenda in (self._competing, self._resting, self._deadlines, self._looks):
+    def _withdraw(self, uid: str, seat: _Seat) -> None:
+        self._deadlines.drop(uid, seat.wish.max_staleness)
+        for agenda in (self._competing, self._resting, self._looks):
             agenda.drop(uid)
-        for queue in (self._catching_up, self._overdue):
-            queue.pop(uid, None)
+        self._catching_up.pop(uid, None)
 
     # --- who competes --------------------------------------------------------------------------------------
 
@@ -331,41 +333,17 @@ class Turns:
             self._looks.put(uid, seat.look_at)
 
     def _advance(self, now: float) -> None:
-        """Let those compete whose rest is over, and see who is overdue."""
+        """Let those compete whose rest is over."""
         while self._resting.first() <= now:
             _, uid = self._resting.pop()
             self._compete(uid, self._seats[uid])
-        while self._deadlines.first() <= now:
-            _, uid = self._deadlines.pop()
-            if (at := self._deadline(self._seats[uid])) > now:  # promises became longer
-                self._deadlines.put(uid, at)
-            else:
-                self._overdue[uid] = None
-
-    # --- promises ------------------------------------------------------------------------------------------
 
     def _schedule(self, uid: str, seat: _Seat) -> None:
         if uid in self._competing:
-            self._overdue.pop(uid, None)
-            self._deadlines.put(uid, self._deadline(seat))
-
-    def _deadline(self, seat: _Seat) -> float:
-        return min(seat.polled_at + self._promise(seat), seat.timer)
+            self._deadlines.put(uid, seat.wish.max_staleness, polled_at=seat.polled_at, timer=seat.timer)
 
     def _promise(self, seat: _Seat) -> float:
-        wished = seat.wish.max_staleness
-        return max(self._min_interval, self.stretch * (self._auto if wished is None else wished))
-
-    def _settle_promises(self) -> None:
-        """Work out what can be promised. Deadlines come earlier at once; later ones are noticed when due."""
-        auto, stretch = self._promises.auto(self._rate), self._promises.stretch(self._rate)
-        if _is_near(auto, self._auto) and _is_near(stretch, self.stretch):
-            return
-        are_shorter = auto < self._auto or stretch < self.stretch
-        self._auto, self.stretch = auto, stretch
-        if are_shorter:
-            for uid, seat in self._seats.items():
-                self._schedule(uid, seat)
+        return self._deadlines.promise(seat.wish.max_staleness)
 
 
 def backoff(failures: int, *, random: Random, first: float = 2.0, most: float = 300.0) -> float:
@@ -376,10 +354,6 @@ def backoff(failures: int, *, random: Random, first: float = 2.0, most: float = 
 
 def _stride(seat: _Seat, now: float) -> float:
     return 1.0 / math.sqrt(seat.wish.weight * seat.activity.rate(now))
-
-
-def _is_near(one: float, other: float) -> bool:
-    return abs(one - other) <= DRIFT * other if math.isfinite(other) else one == other
 
 
 def _positive(rate: float) -> float:

@@ -18,6 +18,7 @@ from rules.model import MessageId, UserId
 
 Uid = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
 BEGINNING = "start"
+SHOWN = 200
 
 STATUS_HELP = """Show what the monitor does: users, receivers, how far we have read, the last errors.
 
@@ -81,18 +82,19 @@ def status(
         rows, depths, ledger = store.users(), store.depths(), store.ledger()
     users = live["users"] if live else [_stored_user(row) for row in rows]
     if uid is not None:
-        users = [_the_user(users, uid.lower())]
+        users = [_the_user(users, list_id(uid))]
     report = live and live["status"]
     if as_json:
         print_json({"running": report, "users": users, "receivers": depths, "ledger": ledger})
     else:
-        _show_status(report, users, depths)
+        worst = report["worst"] if report and uid is None else users
+        _show_status(report, worst[:SHOWN], depths, hidden=len(users) - len(worst[:SHOWN]))
     if live and not live["status"]["ready"]:
         raise typer.Exit(1)
 
 
 def running(listen: str) -> dict[str, Any] | None:
-    """What the monitor on `listen` says of itself, or None if none answers there."""
+    """What the monitor on `listen` says of itself and of every list, or None if none answers there."""
     try:
         status = json.loads(get(listen, "/api/status").text)
         users = json.loads(get(listen, "/api/users").text)["users"]
@@ -120,7 +122,14 @@ def _the_user(users: list[dict[str, Any]], uid: str) -> dict[str, Any]:
     return by_uid[uid]
 
 
-def _show_status(live: dict[str, Any] | None, users: list[dict[str, Any]], depths: list[Depth]) -> None:
+def list_id(text: str) -> UserId:
+    """What a person calls a list: a uid, whose case does not matter, or `@app`, `@group:GUID`."""
+    return UserId(text if text.startswith("@") else text.lower())
+
+
+def _show_status(
+    live: dict[str, Any] | None, users: list[dict[str, Any]], depths: list[Depth], *, hidden: int
+) -> None:
     if live is None:
         typer.echo("No monitor is running here; this is what the store holds.")
     elif live["ready"]:
@@ -128,8 +137,10 @@ def _show_status(live: dict[str, Any] | None, users: list[dict[str, Any]], depth
     else:
         typer.echo(f"NOT WORKING: {'; '.join(live['reasons'])}")
     typer.echo()
-    columns = ("user", "state", "lag", "last poll", "cursor", "seen up to", "last error")
+    columns = ("list", "state", "lag", "promised", "last poll", "cursor", "seen up to", "last error")
     print_table(columns, map(_user, users), empty="No user was watched yet.")
+    if hidden:
+        typer.echo(f"{hidden} more are not in trouble: `cometwatch status UID` shows one, --json all.")
     typer.echo()
     rows = [(d.receiver, str(d.pending), moment(d.oldest_at), str(d.dead)) for d in depths]
     print_table(("receiver", "waiting", "oldest", "dead"), rows, empty="Nothing waits to be delivered.")
@@ -137,15 +148,21 @@ def _show_status(live: dict[str, Any] | None, users: list[dict[str, Any]], depth
 
 def _budget(live: dict[str, Any]) -> str:
     budget = live["budget"]
-    return f"{budget['requests_per_minute']} requests/min, {budget['waiting']} waiting for one"
+    text = f"{budget['requests_per_minute']} requests/min, {budget['waiting']} overdue"
+    if budget["reason"] != "configured":
+        text += f"; only {budget['granted']:.0f}/min are ours now: {budget['reason']}"
+    if budget["stretch"] > 1.005:
+        text += f"; promises stretched {budget['stretch']:.2f} times"
+    return text
 
 
 def _user(user: dict[str, Any]) -> tuple[str, ...]:
-    lag, cursor = user.get("lag_s"), user.get("cursor")
+    lag, promise, cursor = user.get("lag_s"), user.get("promise_s"), user.get("cursor")
     return (
         user["uid"],
         user["state"].replace("_", " "),
         "-" if lag is None else f"{lag:.0f} s",
+        "-" if promise is None else f"{promise:.0f} s",
         _time(user.get("last_poll_at")),
         "-" if cursor is None else str(cursor),
         _time(user.get("watermark")),
@@ -162,7 +179,7 @@ def _time(text: str | None) -> str:
 
 def cursor_show(ctx: typer.Context, uid: Uid, *, as_json: AsJson = False) -> None:
     with given(ctx).store() as store:
-        row = _row(store, uid.lower())
+        row = _row(store, list_id(uid))
     if as_json:
         print_json({"user": row})
         return
@@ -186,15 +203,15 @@ def cursor_set(
 ) -> None:
     target = _message_id(message_id)
     with given(ctx).store() as store:
-        before = _row(store, uid.lower()).cursor.id
+        before = _row(store, list_id(uid)).cursor.id
         with store.write() as tx:
-            tx.set_cursor(UserId(uid.lower()), target)
+            tx.set_cursor(list_id(uid), target)
     if as_json:
-        print_json({"uid": uid.lower(), "before": before, "now": target})
+        print_json({"uid": list_id(uid), "before": before, "now": target})
     else:
         now = BEGINNING if target is None else target
         typer.echo(
-            f"{uid.lower()}: cursor {'-' if before is None else before} -> {now}; taken up within 5 seconds"
+            f"{list_id(uid)}: cursor {'-' if before is None else before} -> {now}; taken up within 5 seconds"
         )
 
 

@@ -13,7 +13,7 @@ from monitor import web
 from monitor.server import listening, serve
 from monitor.store.store import Store
 from monitor.store.values import Cursor
-from rules.model import MessageId
+from rules.model import MessageId, UserId
 from tests.cli.conftest import Desk
 from tests.store.building import ANNA, NOON
 from tests.web.test_web import VIEW, a_registry
@@ -23,10 +23,13 @@ pytestmark = pytest.mark.usefixtures("store")
 Reopen = Callable[[], Store]
 
 
-async def asked(desk: Desk, view: web.StatusView, store: Store, *args: str) -> tuple[int, str]:
-    """A command beside a monitor that says `view` of itself."""
+async def asked(
+    desk: Desk, view: web.StatusView, store: Store, *args: str, crowd: int = 0
+) -> tuple[int, str]:
+    """A command beside a monitor that says `view` of itself, and has so many lists more."""
+    users = (*view.worst, *[replace(view.worst[0], uid=UserId(f"u{n}")) for n in range(crowd)])
     async with trio.open_nursery() as nursery:
-        pages = web.build(lambda: view, store, a_registry())
+        pages = web.build(lambda: view, lambda _: users, store, a_registry())
         url = await nursery.start(serve, pages, listening("127.0.0.1:0"))
         text = desk.config.read_text().replace("127.0.0.1:1", url.removeprefix("http://"))
         desk.config.write_text(text)
@@ -70,6 +73,15 @@ async def test_the_running_monitor_is_asked(desk: Desk, reopen: Reopen) -> None:
         code, output = await asked(desk, VIEW, store, "status")
     assert code == 0
     for words in ("Watching app 275211 since 2026-03-01 10:00:00Z", "250 requests/min", "1777", "12 s"):
+        assert words in output
+
+
+async def test_a_crowd_is_told_of_in_a_few_words(desk: Desk, reopen: Reopen) -> None:
+    budget = web.BudgetView(requests_per_minute=250, granted=120.4, reason="share", stretch=1.5)
+    with reopen() as store:
+        code, output = await asked(desk, replace(VIEW, budget=budget), store, "status", crowd=300)
+    assert code == 0
+    for words in ("only 120/min are ours now: share", "promises stretched 1.50 times", "300 more are not in"):
         assert words in output
 
 

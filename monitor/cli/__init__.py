@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("running", "Watch, until a signal says stop."),
     "demo": ("running", "Simulator, monitor and a receiver in one: nothing to set up."),
     "check": ("checking", "Find every mistake in settings and rules, with file:line:column."),
+    "plan": ("planning", "Tell how soon messages will be seen with the requests there are."),
     "doctor": ("asking", "Find out what your CometChat app shows us."),
     "messages": ("asking", "Show messages of a user, with every filter of the API."),
     "status": ("state", "Users, receivers and how far we have read."),

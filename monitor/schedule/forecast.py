@@ -25,8 +25,8 @@ from monitor.schedule.traffic import DAY_S, Trace, chat
 
 SPELL_S: Final = 900.0  # what everybody pays is solved anew
 WARM_UP_S: Final = DAY_S  # the estimates learn before the day that counts
-ENTRIES: Final = 18_000  # a day in all lists of the reference population: as many as make the noise small
-FEWEST, MOST = 60, 1_500  # people in it
+ENTRIES: Final = 12_000  # a day in all lists of the reference population: as many as make the noise small
+FEWEST, MOST = 60, 1_000  # people in it
 JITTER: Final = 0.05  # of the schedule's steps
 SEED: Final = 2
 

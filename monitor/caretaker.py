@@ -122,7 +122,8 @@ class Caretaker:
     async def predict(self) -> None:
         """Show every minute what detection delay the present activity and budget let us expect."""
         while True:
-            if prediction := await self._run_sync(self._intake.predict, self._random):
+            if (outlook := self._intake.outlook(self._random)) is not None:
+                prediction = await self._run_sync(outlook)
                 for quantile, seconds in (
                     ("mean", prediction.mean_s),
                     ("p95", prediction.p95_s),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Final, Never
 
@@ -172,14 +173,19 @@ class Intake:
         """By what all promises are multiplied, so that the budget can keep them."""
         return self._turns.stretch
 
-    def predict(self, random: Random) -> Prediction | None:
-        """The detection delay to expect of the present activity and budget; None if nothing may be asked."""
+    def outlook(self, random: Random) -> Callable[[], Prediction] | None:
+        """What works out, in any thread, the detection delay to expect of the present activity and budget.
+
+        None if nothing may be asked.
+        """
         now = self._clock.monotonic()
         loads = self._turns.loads(now, most=SAMPLED, random=random)
         rate = self.allowance.budget.granted(now) / 60
         if not loads or rate <= 0:
             return None
-        return predict(loads, per_second=rate, min_interval=self._min_interval, lists=len(self._lists))
+        return partial(
+            predict, loads, per_second=rate, min_interval=self._min_interval, lists=len(self._lists)
+        )
 
     # --- the loop ----------------------------------------------------------------------------------------
 
@@ -309,15 +315,15 @@ class Intake:
 
     async def _look_again(self, uid: ListId, followed: Followed, *, is_probe: bool) -> None:
         row = await self.accounts.stored(uid)
-        asked = look(record_of(row), row.cursor) if row else None
+        asked = look(record_of(row), followed.drain.cursor) if row else None
         if row is None or asked is None:  # nothing has settled yet: the ordinary road reads all there is
             self._turns.finished(uid, ages=(), more=False, now=self._clock.monotonic())
-            self._expect_look(uid, None)
+            self._expect_look(uid, self._clock.wall())
             return
         if page := await self._fetch(uid, asked, is_probe=is_probe):
             async with self.accounts.turn():
                 if self._is_current(uid, followed):
-                    compared, waiting = await self.accounts.look_again(row, page)
+                    compared, waiting = await self.accounts.look_again(row, followed, page)
                     self._tell(uid, compared)
                     self._ended(uid, ages=(), more=False, waiting=waiting)
                     self._expect_look(uid, self._clock.wall(), covers=compared.covers)

@@ -210,22 +210,25 @@ class Accounts:
         """The list as it is stored now."""
         return await self._writer.submit(lambda tx: tx.user(uid))
 
-    async def look_again(self, row: UserRow, page: Page) -> tuple[Compared, frozenset[ListId]]:
+    async def look_again(
+        self, row: UserRow, user: Followed, page: Page
+    ) -> tuple[Compared, frozenset[ListId]]:
         """Compare a page that was read backwards with what was read of the list, and heal what was missed.
 
-        `row` is the list as it was stored before the page was asked for; Conflict if it was read on since.
+        `row` is the list as it was stored before the page was asked for; Conflict if it was moved since. What
+        has settled in the meantime is compared too, and stored: of a quiet list nothing else would tell.
         Rows that were missed are evaluated now, on the ordinary road: what was told of them through another
         list is not told again.
         """
-        record = record_of(row)
-        compared = compare(read_of(page), record, row.cursor, start_at=row.start_at)
+        record, cursor = record_of(row), user.drain.cursor
+        compared = compare(read_of(page), record, cursor, start_at=user.drain.start_at)
         missed = self.orders.concerned(compared.missed)
         rejects = _as_rejects(row.uid, page, {str(id_) for id_ in compared.rejects})
         commit = Commit(
             uid=row.uid,
-            expected=row.cursor,
-            cursor=row.cursor,
-            recent=looked(remember(record, compared.ids), row.cursor) if compared.is_comparable else record,
+            expected=user.stored,
+            cursor=cursor,
+            recent=looked(remember(record, compared.ids), cursor) if compared.is_comparable else record,
             looked_at=self._clock.wall(),
             rejects=rejects,
             counts=Counts(
@@ -237,7 +240,9 @@ class Accounts:
         def work(tx: Tx) -> Evaluated:
             return evaluate(tx, orders, messages=missed, mutes=mutes, now=now, commit=commit, skew=skew)
 
-        return compared, self._concluded(await self._writer.submit(work))
+        evaluated = await self._writer.submit(work)
+        user.stored = cursor
+        return compared, self._concluded(evaluated)
 
     # --- timers ------------------------------------------------------------------------------------------
 

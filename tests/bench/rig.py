@@ -25,8 +25,8 @@ TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 CONFIG: Final = """
 api: {{base_url: "{source}/v3", api_key: "{key}", requests_per_minute: {budget}}}
-watch: {{users: [{users}], start: {start}}}
-poll: {{min_interval: {interval}}}
+watch: {{users: [{users}], cohorts: [{cohorts}], start: {start}}}
+poll: {{min_interval: {interval}, concurrency: {concurrency}}}
 store: {{url: "sqlite:///{folder}/store/cometwatch.db"}}
 server: {{listen: "127.0.0.1:{port}"}}
 receivers: [{{name: hook, webhook: {{url: "{receiver}"}}, rate: 1000}}]
@@ -43,10 +43,12 @@ class Watch:
     """What a monitor under measurement is told to do; the rest is as shipped."""
 
     source: str
-    users: Sequence[str]
+    users: Sequence[str] = ()
+    file: Path | None = None  #: of users, one a line
     start: str = "now"
     budget: int = 250
     interval: str = "2s"
+    concurrency: int = 16
     receiver: str = "http://127.0.0.1:9/"  #: nobody listens there: for runs that find nothing
 
 
@@ -97,9 +99,11 @@ async def monitoring(watch: Watch, folder: Path) -> AsyncIterator[Monitor]:
     for name in ("config", "store"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     port, config = free_port(), folder / "config" / "cometwatch.yaml"
+    cohorts = f"{{name: crowd, file: {watch.file}}}" if watch.file else ""
     text = CONFIG.format(
         source=watch.source, key=KEY, budget=watch.budget, users=", ".join(watch.users),
-        start=watch.start, interval=watch.interval, folder=folder, port=port, receiver=watch.receiver,
+        cohorts=cohorts, start=watch.start, interval=watch.interval, concurrency=watch.concurrency,
+        folder=folder, port=port, receiver=watch.receiver,
     )  # fmt: skip
     config.write_text(text, encoding="utf-8")
     started_at = trio.current_time()
@@ -109,10 +113,15 @@ async def monitoring(watch: Watch, folder: Path) -> AsyncIterator[Monitor]:
 
 
 @asynccontextmanager
-async def sourcing(*, people: int, backlog: int, folder: Path) -> AsyncIterator[str]:
-    """The address of a source process with that many users and messages; ready when the block begins."""
+async def sourcing(
+    *, people: int, backlog: int, folder: Path, rate: float = 0.0, latency_s: float = 0.0
+) -> AsyncIterator[str]:
+    """The address of a source process with that many users and messages; ready when the block begins.
+
+    `rate` messages a second are sent while it runs.
+    """
     port = free_port()
-    command = ("tests.bench.source", str(people), str(backlog), str(port))
+    command = ("tests.bench.source", str(people), str(backlog), str(port), str(rate), str(latency_s))
     async with running(*command, log=folder / "source.log"):
         url = f"http://127.0.0.1:{port}"
         await answered(f"{url}/rows")

@@ -119,6 +119,7 @@ store = Table(  # one row: whose store this is
     Column("since", Instant, nullable=False),
     Column("changes", BigInteger, nullable=False),  # bumped by commands, polled by the running process
     Column("probed_at", Instant),
+    Column("source", Text),  # `watch.source` when the lists were last read: another one shows other rows
 )
 
 tallies = Table(  # sums over the life of the store; what was pruned stays counted here

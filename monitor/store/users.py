@@ -13,7 +13,7 @@ from rules.model import MessageId, UserId
 
 from .part import Row
 from .states import States
-from .tables import chunks, recent, users
+from .tables import chunks, recent, store, users
 from .values import Commit, Cursor, UserRow
 
 OF_UID = users.c.uid == bindparam("of_uid")
@@ -118,6 +118,19 @@ class Users(States):
         if uids:
             self.close_users(uids, reason)
         return gone
+
+    def adopt_source(self, source: str) -> bool:
+        """Lists are read through this `watch.source` from now on. Returns whether it was another one before.
+
+        Then what was read of late is forgotten: rows that this source adds to a list were not missed.
+        """
+        before = self._run(select(store.c.source)).scalar_one()
+        if before == source:
+            return False
+        self._run(update(store).values(source=source))
+        if before is not None:
+            self._run(delete(recent))
+        return before is not None
 
     def set_start(self, uid: UserId, start_at: datetime) -> None:
         """Settle the start of a new user, once the API's clock is known.

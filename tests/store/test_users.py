@@ -270,3 +270,17 @@ def test_a_commit_places_its_user_in_one_statement_and_its_record_in_another(sto
         assert statements == ["users"]
         tx.commit(Commit(uid=ANNA, expected=AT_9, recent=READ))
         assert statements == ["users", "users", "recent"]
+
+
+def test_another_source_makes_what_was_read_of_late_worthless(store: Store) -> None:
+    ids = (MessageId(3), MessageId(5))
+    with store.write() as tx:
+        assert not tx.adopt_source("user")
+        tx.add_users([ANNA], NOON)
+        tx.commit(Commit(uid=ANNA, expected=Cursor(), cursor=Cursor(id=MessageId(5)), recent=ids))
+        assert not tx.adopt_source("user")
+    assert row(store, ANNA).recent == ids
+    with store.write() as tx:
+        assert tx.adopt_source("user-all")
+    assert row(store, ANNA).recent is None
+    assert row(store, ANNA).cursor.id == 5

@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("cohort", sa.Text()))
     op.add_column("users", sa.Column("found_at", sa.BigInteger()))
     op.add_column("users", sa.Column("left_at", sa.BigInteger()))
+    op.add_column("store", sa.Column("source", sa.Text()))
     op.create_table(
         "recent",
         sa.Column("uid", sa.Text(), nullable=False),

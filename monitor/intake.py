@@ -153,6 +153,10 @@ class Intake:
     def followed(self) -> frozenset[ListId]:
         return frozenset(self._lists)
 
+    def follows(self, uid: ListId) -> bool:
+        """Whether this list is polled. `followed` copies them all: ask here for one."""
+        return uid in self._lists
+
     def is_behind(self, uid: ListId) -> bool:
         """Whether more rows of this list are known to wait."""
         followed = self._lists.get(uid)

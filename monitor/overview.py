@@ -61,7 +61,7 @@ class Overview:
                 waiting=intake.waiting(),
             ),
             lists=self.tally,
-            worst=tuple(self._view(uid) for uid in self._worst if uid in intake.followed),
+            worst=tuple(self._view(uid) for uid in self._worst if intake.follows(uid)),
             receivers=tuple(self._queues()),
             rules=len(intake.accounts.orders.rules.rules),
             timers_pending=len(intake.accounts.timers),
@@ -78,9 +78,9 @@ class Overview:
 
     def users(self, uid: str | None = None) -> tuple[UserView, ...]:
         """Every list that is read, by its id; or only `uid`."""
-        followed = self._intake.followed
-        wanted = sorted(followed) if uid is None else [ListId(uid)] if uid in followed else []
-        return tuple(self._view(one) for one in wanted)
+        if uid is None:
+            return tuple(map(self._view, sorted(self._intake.followed)))
+        return (self._view(ListId(uid)),) if self._intake.follows(ListId(uid)) else ()
 
     def count(self) -> Tally:
         """Go through all lists: how many are in each state, and which are the worst."""

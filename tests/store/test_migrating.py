@@ -105,6 +105,8 @@ def test_a_new_store_has_the_tables_that_the_steps_lead_to() -> None:
         _upgrade(migrated)
     assert shape(made) == shape(migrated)
     for connection in (made, migrated):
+        order = list(shape(connection))  # in which a start looks for damage, as far as its time goes
+        assert order.index("users") < order.index("states") < order.index("alerts")
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         connection.close()

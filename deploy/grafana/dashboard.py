@@ -127,6 +127,59 @@ FRESHNESS: Final = Row(
             unit="s",
         ),
         Graph(
+            title="Detection delay, predicted and measured",
+            text="What activity and budget let us expect of the next minutes, beside what was measured."
+            " Measured far above predicted: slow answers, a pause, or traffic that nobody could expect.",
+            queries=[
+                (
+                    "max by (quantile) (cometwatch_detection_delay_predicted_seconds"
+                    '{@, quantile=~"mean|p95"})',
+                    "{{quantile}} predicted",
+                ),
+                (
+                    "sum(rate(cometwatch_detection_delay_seconds_sum{@}[$__rate_interval]))"
+                    " / sum(rate(cometwatch_detection_delay_seconds_count{@}[$__rate_interval]))",
+                    "mean measured",
+                ),
+                (
+                    "histogram_quantile(0.95,"
+                    " sum by (le) (rate(cometwatch_detection_delay_seconds_bucket{@}[$__rate_interval])))",
+                    "p95 measured",
+                ),
+            ],
+            unit="s",
+            alert="CometwatchPromisesStretched",
+        ),
+        Graph(
+            title="Promises of staleness",
+            text="The longest that any list is left alone; and the stretch of all promises (1: kept).",
+            queries=[
+                (
+                    'max by (instance) (cometwatch_detection_delay_predicted_seconds{@, quantile="worst"})',
+                    "{{instance}} worst, seconds",
+                ),
+                ("max by (instance) (cometwatch_staleness_stretch_ratio{@})", "{{instance}} stretched"),
+            ],
+            unit="short",
+            alert="CometwatchPromisesStretched",
+        ),
+        Graph(
+            title="Rows found by a second look",
+            text="Rows that no poll had shown (should be none), and how many lists were looked at again.",
+            queries=[
+                ("sum(increase(cometwatch_audit_missed_total{@}[1h]))", "rows missed, an hour"),
+                ("sum(increase(cometwatch_second_looks_total{@}[1h]))", "lists looked at, an hour"),
+            ],
+            unit="short",
+            alert="CometwatchRowsMissed",
+        ),
+        Graph(
+            title="Discovered users",
+            text="By cohort, those included who are no longer found and in their grace.",
+            queries=[("sum by (cohort) (cometwatch_discovered_users{@})", "{{cohort}}")],
+            unit="short",
+        ),
+        Graph(
             title="Delivery delay by receiver",
             text="From reading a message to its alert being accepted by the receiver (99 in a hundred).",
             queries=[quantiles("cometwatch_delivery_delay_seconds", by="receiver")[-1]],
@@ -158,13 +211,19 @@ BUDGET: Final = Row(
     panels=(
         Graph(
             title="Share of the budget in use",
-            text="Requests in proportion to api.requests_per_minute. It never exceeds 100 %.",
+            text="Requests, and what is granted of them now, in proportion to api.requests_per_minute."
+            " Less is granted when the key's quota is smaller or others spend from it.",
             queries=[
                 (
                     "60 * sum by (instance) (rate(cometwatch_requests_total{@}[$__rate_interval]))"
                     " / sum by (instance) (cometwatch_budget_requests_per_minute{@})",
-                    "{{instance}}",
-                )
+                    "{{instance}} in use",
+                ),
+                (
+                    "sum by (instance) (cometwatch_budget_granted_requests_per_minute{@})"
+                    " / sum by (instance) (cometwatch_budget_requests_per_minute{@})",
+                    "{{instance}} granted",
+                ),
             ],
             unit="percentunit",
             alert="CometwatchBudgetExhausted",
@@ -179,13 +238,14 @@ BUDGET: Final = Row(
                     "{{endpoint}} {{outcome}}",
                 ),
                 ("sum(cometwatch_budget_requests_per_minute{@})", "budget"),
+                ("sum(cometwatch_budget_granted_requests_per_minute{@})", "granted"),
             ],
             unit="reqpm",
             alert="CometwatchBudgetExhausted",
         ),
         Graph(
-            title="Users waiting for budget",
-            text="Users that are due and wait for a request. Zero most of the time is healthy.",
+            title="Overdue lists",
+            text="Lists that were promised to be read by now and wait for a request. Zero is healthy.",
             queries=[("max by (instance) (cometwatch_budget_waiting{@})", "{{instance}}")],
             unit="short",
             alert="CometwatchBudgetExhausted",

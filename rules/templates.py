@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -312,6 +313,7 @@ def _undefined(message: str, sample: Facts) -> str:
     return f'there is no "{missing}" here{close}; a template can name: {", ".join(sample)}'
 
 
+@lru_cache(maxsize=256)  # a thousand rules have few templates between them, mostly the default ones
 def _compiled(text: str) -> jinja2.Template:
     try:
         tree = SANDBOX.parse(text)

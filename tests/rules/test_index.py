@@ -132,6 +132,7 @@ def asked_by_index(conditions: Sequence[Condition], message: Message) -> list[in
 
 @given(st.lists(CONDITIONS, max_size=12), MESSAGES)
 @example([c.TextMatch(words=("s",))] * FEW, a_message(text="ſ"))
+@example([c.Field(name="sender", values=("Zoe",))], a_message(sender=Party(id="zOE")))
 @example([c.Field(name="sender", values=("vip-*", "ann"))] * FEW, a_message(sender=Party(id="VIP-\n")))
 def test_the_index_finds_what_asking_every_rule_finds_in_the_same_order(
     conditions: list[Condition], message: Message

@@ -12,18 +12,15 @@ from datetime import UTC, datetime
 from monitor.source.rows import (
     LATEST,
     MAX_ID,
-    MENTION_ALL,
     Data,
     Entities,
     Face,
     Row,
     Told,
-    attachments_of,
-    mentions_of,
-    name_of,
+    has_more,
     read_message,
-    tags_of,
     time_of,
+    with_the_rest,
 )
 from rules.model import Message, MessageId, Party
 
@@ -73,7 +70,6 @@ def read_plain(row: PlainRow) -> Message:
         or type(sent_at) is not int
         or not 0 <= sent_at <= LATEST
         or data.action
-        or (row.edited_at or row.edited_by or row.deleted_at or row.deleted_by or row.parent_id)
     ):
         return read_message(row)
     at = datetime.fromtimestamp(sent_at, UTC)
@@ -81,9 +77,7 @@ def read_plain(row: PlainRow) -> Message:
     if updated_at:
         is_same = type(updated_at) is int and updated_at == sent_at
         changed_at = at if is_same else time_of(updated_at, "updatedAt")
-    if row.tags or _has_more(data):
-        return _whole(row, MessageId(id_), parties, at, changed_at)
-    return Message(
+    message = Message(
         id=MessageId(id_),
         conversation_id=row.conversation_id,
         sender=parties[0],
@@ -95,6 +89,7 @@ def read_plain(row: PlainRow) -> Message:
         text=data.text,
         updated_at=changed_at,
     )
+    return with_the_rest(message, row, data) if has_more(row, data) else message
 
 
 def _parties(row: PlainRow, told: PlainEntities) -> tuple[Party, Party] | None:
@@ -116,41 +111,3 @@ def _parties(row: PlainRow, told: PlainEntities) -> tuple[Party, Party] | None:
     if not is_known or id_ == speaker.id or sender.guid is not None:
         return None
     return speaker, Party(id=id_, name=receiver.name or None, role=receiver.role or None)
-
-
-def _has_more(data: PlainData) -> bool:
-    """Whether there is more than text. A mention needs an @."""
-    return bool(
-        (data.text is not None and "@" in data.text)
-        or data.attachments
-        or data.url
-        or data.mentions
-        or data.metadata
-        or data.custom_data
-        or data.moderation
-    )
-
-
-def _whole(
-    row: PlainRow, id_: MessageId, parties: tuple[Party, Party], at: datetime, changed_at: datetime | None
-) -> Message:
-    data, text = row.data, row.data.text
-    return Message(
-        id=id_,
-        conversation_id=row.conversation_id or "",
-        sender=parties[0],
-        receiver=parties[1],
-        receiver_type=row.receiver_type,
-        category=row.category,
-        type=row.type,
-        sent_at=at,
-        text=text,
-        updated_at=changed_at,
-        tags=tags_of(row.tags) if row.tags else (),
-        attachments=attachments_of(data, row.type),
-        mentions=mentions_of(data.mentions, text),
-        mentions_all=row.receiver_type == "group" and text is not None and MENTION_ALL in text,
-        moderation=name_of(data.moderation.get("status")) if isinstance(data.moderation, dict) else None,
-        metadata=data.metadata if isinstance(data.metadata, dict) else {},
-        custom=data.custom_data if isinstance(data.custom_data, dict) else {},
-    )

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor.source.shape import kind
 from rules.model import Attachment, Call, Message, MessageId, Party
@@ -142,7 +143,7 @@ def read_message(row: Row) -> Message:
     receiver = _party(receiver_type, _word(row.receiver, "receiver"), faces)
     text = _text(data.text)
     about = entities.on if isinstance(entities.on, Told) else NO_TOLD
-    return Message(
+    message = Message(
         id=read_id(row.id),
         conversation_id=name_of(row.conversation_id) or _conversation(sender, receiver, receiver_type),
         sender=sender,
@@ -154,18 +155,37 @@ def read_message(row: Row) -> Message:
         action=_spelled(data.action),
         text=text,
         updated_at=time_of(row.updated_at, "updatedAt") if row.updated_at else None,
+        target_id=_target(about),
+        subject=_subject(about, faces) if category == "action" else None,
+        call=_call(data, about, Ends(sender, receiver, receiver_type), faces) if category == "call" else None,
+    )
+    return with_the_rest(message, row, data) if has_more(row, data) else message
+
+
+def has_more(row: Row, data: Data) -> bool:
+    """Whether there may be anything of what `with_the_rest` reads. Mentions in a text need an @."""
+    return bool(
+        (isinstance(data.text, str) and "@" in data.text)
+        or (row.edited_at or row.edited_by or row.deleted_at or row.deleted_by or row.parent_id or row.tags)
+        or (data.attachments or data.url or data.mentions)
+        or (data.metadata or data.custom_data or data.moderation)
+    )
+
+
+def with_the_rest(message: Message, row: Row, data: Data) -> Message:
+    """With what few rows have. Apart, because Python passes more than 15 keywords the slow way."""
+    text = message.text
+    return replace(
+        message,
         edited_at=time_of(row.edited_at, "editedAt") if row.edited_at else None,
         edited_by=_actor(row.edited_by) if row.edited_by else None,
         deleted_at=time_of(row.deleted_at, "deletedAt") if row.deleted_at else None,
         deleted_by=_actor(row.deleted_by) if row.deleted_by else None,
         parent_id=read_id(row.parent_id, "parentId") if row.parent_id not in (None, "", 0, "0") else None,
-        target_id=_target(about),
-        subject=_subject(about, faces) if category == "action" else None,
         tags=tags_of(row.tags) if row.tags else (),
-        attachments=attachments_of(data, row.type),
+        attachments=attachments_of(data, message.type),
         mentions=mentions_of(data.mentions, text),
-        mentions_all=receiver_type == "group" and text is not None and MENTION_ALL in text,
-        call=_call(data, about, Ends(sender, receiver, receiver_type), faces) if category == "call" else None,
+        mentions_all=message.receiver_type == "group" and text is not None and MENTION_ALL in text,
         moderation=name_of(data.moderation.get("status")) if isinstance(data.moderation, dict) else None,
         metadata=data.metadata if isinstance(data.metadata, dict) else {},
         custom=data.custom_data if isinstance(data.custom_data, dict) else {},

@@ -19,8 +19,8 @@ SLOWLY: Final = CONFIG.replace("requests_per_minute: 600", "requests_per_minute:
     "poll: {min_interval: 4s}\n"
 )
 MINUTE: Final = 60.0
-ROUND: Final = timedelta(minutes=4)  # within which every list is looked at, instead of a day
-LATE: Final = Fault(kind="late-visible", seconds=120, count=1)
+ROUND: Final = timedelta(minutes=2)  # within which every list is looked at, instead of a day
+LATE: Final = Fault(kind="late-visible", seconds=60, count=1)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def looks(app: App) -> float:
 
 
 async def say_around(stage: Stage, *, to: str = "superhero2", more: str = "user") -> None:
-    """A file that is visible two minutes late, between two texts that are not."""
+    """A file that is visible a minute late, between two texts that are not."""
     say(stage.world, "before", to=to, receiver_type=more)
     stage.world.faults.add(LATE)
     share(stage.world, "late.png", to=to, receiver_type=more)
@@ -72,13 +72,13 @@ async def test_a_row_that_nobody_saw_in_time_is_told_and_counted_once(
     async with stage.monitor(config) as app:
         await until(10)
         await say_around(stage, to=to, more=kind)
-        await until(125)
+        await until(65)
         assert (told(stage), missed(app)) == ([], 0)
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         assert (told(stage), missed(app)) == (["late.png"], 1)
         (row,) = (row for row in app.store.users() if row.looked_at and row.cursor.id)
         before = looks(app)
-        await until(20 * MINUTE)
+        await until(12 * MINUTE)
         assert looks(app) > before
         (again,) = (one for one in app.store.users() if one.uid == row.uid)
         assert again.looked_at is not None
@@ -94,12 +94,12 @@ async def test_a_row_that_showed_while_we_were_down_is_found_after_the_start(
     async with stage.monitor(SLOWLY):
         await until(10)
         await say_around(stage)
-        await until(60)
+        await until(45)
         say(stage.world, "later")
-        await until(90)
+        await until(60)
     await until(200)
     async with stage.monitor(SLOWLY) as app:
-        await until(20 * MINUTE)
+        await until(12 * MINUTE)
         assert (told(stage), missed(app)) == (["late.png"], 1)
 
 
@@ -109,10 +109,10 @@ async def test_what_was_found_is_not_found_again_after_a_restart(
     async with stage.monitor(SLOWLY):
         await until(10)
         await say_around(stage)
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         assert told(stage) == ["late.png"]
     async with stage.monitor(SLOWLY) as app:
-        await until(20 * MINUTE)
+        await until(12 * MINUTE)
         assert looks(app) > 0
         assert (told(stage), missed(app)) == (["late.png"], 0)
 
@@ -123,7 +123,7 @@ async def test_a_row_that_two_lists_missed_is_told_once(stage: Stage, autojump_c
         stage.world.faults.add(LATE)
         share(stage.world, "late.png", sender="superhero3", to="superhero2")
         say(stage.world, "after", sender="superhero3", to="superhero2")
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         assert (told(stage), missed(app)) == (["late.png"], 2)
     assert stage.receivers.told("attachment") == [("firing", ("superhero3", "superhero2"))]
 
@@ -135,12 +135,12 @@ async def test_an_answer_that_showed_late_resolves_the_missed_call(
         await until(10)
         call, _ = stage.world.start_call("superhero1", "superhero2")
         await until(20)
-        stage.world.faults.add(Fault(kind="late-visible", seconds=300, count=1))
+        stage.world.faults.add(Fault(kind="late-visible", seconds=150, count=1))
         stage.world.change_call(call.session_id, "ongoing", by="superhero2")
         say(stage.world, "is it working?")
         await until(200)
         assert stage.receivers.told("missed-call") == [("firing", ("superhero2",))]
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         assert missed(app) == 1
     assert [status for status, _ in stage.receivers.told("missed-call")] == ["firing", "resolved"]
 
@@ -154,10 +154,10 @@ async def test_a_malformed_row_that_showed_late_is_kept_as_a_reject(
         stage.world.faults.add(Fault(kind="malformed-row", count=1))
         share(stage.world, "fine.png")
         row = malformed(stage)
-        row.visible_at += 120
-        await until(100)
+        row.visible_at += 60
+        await until(65)
         assert app.store.rejects() == []
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         (reject,) = app.store.rejects()
         assert reject.message_id == str(row.id)
         assert missed(app) == 1
@@ -180,7 +180,7 @@ async def test_looks_find_nothing_where_nothing_was_missed(stage: Stage, autojum
         say(stage.world, "I am here")
         await until(60)
         stage.world.delete(say(stage.world, "not I"), by="superhero1")
-        await until(18 * MINUTE)
+        await until(11 * MINUTE)
         assert looks(app) >= 2
         assert missed(app) == 0
     assert sorted(told(stage)) == ["a-little-late.png", "from-the-future.png"]
@@ -202,7 +202,7 @@ async def test_a_cursor_that_was_set_forward_has_skipped_on_purpose(
         stage.world.faults.clear()
         await until(100)
         share(stage.world, "wanted.png")
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         assert missed(app) == 0
     assert told(stage) == ["wanted.png"]
 
@@ -213,7 +213,7 @@ async def test_a_look_that_is_not_answered_is_made_again(stage: Stage, autojump_
         await say_around(stage)
         await until(60)
         stage.world.faults.add(Fault(kind="server-error", probability=0.5))
-        await until(18 * MINUTE)
+        await until(11 * MINUTE)
         assert (told(stage), missed(app)) == (["late.png"], 1)
 
 
@@ -221,8 +221,8 @@ async def test_looks_are_requests_of_the_budget(stage: Stage, autojump_clock: Mo
     async with stage.monitor(SLOWLY) as app:
         await until(10)
         await say_around(stage)
-        await until(10 * MINUTE)
+        await until(6 * MINUTE)
         assert looks(app) >= 1
     backwards = [asked for asked in stage.world.requests if "affix=prepend&id=" in asked.query]
     assert len(backwards) == looks(app)
-    assert len(stage.world.requests) <= 60 * 10
+    assert len(stage.world.requests) <= 60 * 6

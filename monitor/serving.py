@@ -17,12 +17,13 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.registry import CollectorRegistry
 
 from monitor import logs
-from monitor.app import App, Outside
+from monitor.app import App, Outside, terms_of
 from monitor.clock import Clock, system_wall
 from monitor.configuration import Configuration, read
 from monitor.delivery.sinks.post import open_http as open_sinks
+from monitor.feasibility import broken_promises
 from monitor.server import listening, serve
-from monitor.settings import Reader, Settings, SettingsError, known_secrets
+from monitor.settings import Reader, SettingsError, known_secrets
 from monitor.source.transport import open_http
 from monitor.store.store import Store
 from monitor.web import build
@@ -39,7 +40,7 @@ def run(config: Path | None, env: Mapping[str, str], *, at: Callable[[str], None
     """Watch until SIGTERM or SIGINT. Raises CometwatchError for whatever keeps the monitor from starting."""
     configuration = read(config, env)
     settings = configuration.settings
-    refuse_impossible(Reader(config, env), settings)
+    refuse_impossible(Reader(config, env), configuration)
     redactor = logs.Redactor(known_secrets(settings))
     logs.configure(format=settings.log.format, level=settings.log.level, redactor=redactor)
     for warning in settings.warnings:
@@ -54,12 +55,13 @@ def run(config: Path | None, env: Mapping[str, str], *, at: Callable[[str], None
         trio.run(_run, configuration, store, reread, redactor, at)
 
 
-def refuse_impossible(reader: Reader, settings: Settings) -> None:
+def refuse_impossible(reader: Reader, configuration: Configuration) -> None:
     """Raise SettingsError for secrets that can't be read and promises that can't be kept.
 
     Only at a start: while running, a secret may be on its way and promises stretch.
     """
-    if problems := (*reader.secret_problems(settings), *reader.broken_promises(settings)):
+    unreadable = reader.secret_problems(configuration.settings)
+    if problems := (*unreadable, *broken_promises(reader, configuration, terms_of(configuration))):
         raise SettingsError(problems)
 
 

@@ -59,6 +59,10 @@ MAY = {
         "monitor.accounts", "monitor.allowance", "monitor.health", "monitor.lists", "monitor.second_look",
         "monitor.trouble", "msgspec",
     },
+    "monitor.feasibility": {
+        "rules.text", "monitor.configuration", "monitor.lists", "monitor.schedule", "monitor.settings",
+    },
+    "monitor.planning": {"monitor.lists", "monitor.roster", "monitor.schedule"},
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
     "monitor.discovery": {
         *SHARED, *LOUD, "rules.model", "monitor.settings", "monitor.source", "monitor.store",

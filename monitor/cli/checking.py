@@ -12,6 +12,7 @@ import typer
 from monitor.cli.given import AsJson, Given, given, print_json
 from monitor.configuration import Configuration, complete, routes
 from monitor.delivery.policy import RouteSpec
+from monitor.feasibility import broken_promises
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
 from rules import spec
 from rules.engine import Rule, RuleSet
@@ -93,17 +94,19 @@ class Findings:
 
 def examine(given: Given) -> Findings:
     """Everything that can be told without starting: settings, secrets, rules, routes, promises."""
+    from monitor.app import terms_of  # all that runs: not for `schema`
+
     found = Findings()
     try:
         reader = Reader(given.config, given.env)
         found.settings = settings = reader.settings()
         found.problems += settings.warnings
         found.problems += reader.secret_problems(settings)
-        found.problems += reader.broken_promises(settings)
         found.configuration = configuration = complete(reader, settings)
     except SettingsError as error:
         found.problems += error.problems
         return found
+    found.problems += broken_promises(reader, configuration, terms_of(configuration))
     rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))
     if settings.receivers:
@@ -123,12 +126,12 @@ def _watched(configuration: Configuration) -> Iterator[str]:
 
 
 def _labelled(configuration: Configuration) -> dict[str, Labels]:
-    """The labels that alerts will carry, by a name that has them."""
+    """The labels that alerts will carry, by who or what has them."""
     roster, cohorts = configuration.roster, configuration.settings.watch.cohorts
-    unknown = {cohort.name: cohort.labels for cohort in cohorts if cohort.discover is not None}
-    groups = {guid: member.labels for guid, member in roster.groups.items()}
     members = {str(uid): member.labels for uid, member in roster.members.items()}
-    return {**unknown, **groups, **members}
+    unknown = {f"cohort {one.name}": one.labels for one in cohorts if one.discover is not None}
+    groups = {f"group {guid}": member.labels for guid, member in roster.groups.items()}
+    return {**members, **unknown, **groups}
 
 
 def unreachable(

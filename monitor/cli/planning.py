@@ -75,11 +75,11 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     source = given(ctx)
-    asked = _Options(users, requests_per_minute, max_staleness, min_interval, messages_per_day)
+    options = Options(users, requests_per_minute, max_staleness, min_interval, messages_per_day)
     if from_store and users is not None:
         raise typer.BadParameter("--from-store knows its lists: leave out --users")
     plain = source.config is None and users is not None
-    question = asked.plain() if plain else _question(source, asked, from_store=from_store)
+    question = options.plain() if plain else asked(source, options, from_store=from_store)
     lines = list(_told(question))
     if as_json:
         print_json(document(question, lines))
@@ -90,12 +90,14 @@ def plan(
 # --- what is asked ------------------------------------------------------------------------------------
 
 
-class _Options(NamedTuple):
-    users: int | None
-    requests_per_minute: int | None
-    max_staleness: str | None
-    min_interval: str | None
-    per_day: float
+class Options(NamedTuple):
+    """What the command line says; None is what it does not say."""
+
+    users: int | None = None
+    requests_per_minute: int | None = None
+    max_staleness: str | None = None
+    min_interval: str | None = None
+    per_day: float = 30.0
 
     def plain(self) -> Question:
         """Without settings: so many users, all alike."""
@@ -138,12 +140,12 @@ def _span(option: str, text: str) -> timedelta:
     return found
 
 
-def _question(source: Given, asked: _Options, *, from_store: bool) -> Question:
-    """By the settings, with the options laid over them. Raises SettingsError, ConfigError or StoreError."""
+def asked(source: Given, options: Options, *, from_store: bool = False) -> Question:
+    """What the settings ask for, with the options laid over. Raises ConfigError or StoreError."""
     from monitor.app import terms_of
 
     written = read(source.config, source.env)
-    settings = asked.laid_over(written.settings)
+    settings = options.laid_over(written.settings)
     who = roster(settings, listed=written.listed, found={})
     configuration = replace(written, settings=settings, roster=who)
     loads: tuple[Load, ...] = ()
@@ -153,8 +155,8 @@ def _question(source: Given, asked: _Options, *, from_store: bool) -> Question:
     else:
         notes = tuple(_uncounted(configuration))
     parts = parts_of(terms_of(configuration), configuration.roster)
-    if asked.users is not None:
-        parts, notes = asked._replace(max_staleness=_common(settings)).plain().parts, ()
+    if options.users is not None:
+        parts, notes = options._replace(max_staleness=_common(settings)).plain().parts, ()
     if not parts:
         raise ConfigError(
             "nobody is known to be watched yet; say how many to expect, for example --users 1000"
@@ -163,7 +165,7 @@ def _question(source: Given, asked: _Options, *, from_store: bool) -> Question:
         parts=parts,
         requests_per_minute=settings.api.requests_per_minute,
         min_interval=settings.poll.min_interval.total_seconds(),
-        per_day=asked.per_day,
+        per_day=options.per_day,
         loads=loads,
         notes=notes,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
@@ -25,10 +26,10 @@ from monitor.schedule.traffic import DAY_S, Trace, chat
 
 SPELL_S: Final = 900.0  # what everybody pays is solved anew
 WARM_UP_S: Final = DAY_S  # the estimates learn before the day that counts
-ENTRIES: Final = 12_000  # a day in all lists of the reference population: as many as make the noise small
+ENTRIES: Final = 18_000  # a day in all lists of the reference population: as many as make the noise small
 FEWEST, MOST = 60, 1_000  # people in it
 JITTER: Final = 0.05  # of the schedule's steps
-SEED: Final = 2
+SEED: Final = 5
 
 
 class Part(NamedTuple):
@@ -92,6 +93,11 @@ class Reference:
             for member in members:
                 found[member].append((at, number))
         return found
+
+    @cached_property
+    def known(self) -> list[Activity]:
+        """What is known of each list when the second day begins."""
+        return [_learnt(messages) for messages in self.lists]
 
     @cached_property
     def rates(self) -> list[list[float]]:
@@ -172,24 +178,24 @@ def _walked(
 
     delays: list[float] = []
     first: dict[int, float] = {}
-    for messages in reference.lists:
-        for number, delay in _reads(messages, pause, random):
+    for messages, activity in zip(reference.lists, reference.known, strict=True):
+        today = messages[bisect_left(messages, (WARM_UP_S, 0)) :]
+        for number, delay in _reads(today, copy(activity), pause, random):
             delays.append(delay)
             first[number] = min(delay, first.get(number, math.inf))
     return delays, list(first.values())
 
 
 def _reads(
-    messages: Sequence[tuple[float, int]], pause: Callable[[Activity, float], float], random: Random
+    messages: Sequence[tuple[float, int]],
+    activity: Activity,
+    pause: Callable[[Activity, float], float],
+    random: Random,
 ) -> Iterator[tuple[int, float]]:
-    """One list through the second day: each message, and how long after it was sent the list was polled."""
-    activity = Activity(now=0.0)
+    """One list through a day: each message, and how long after it was sent the list was polled."""
     waiting: list[tuple[float, int]] = []
     poll_at = -math.inf
     for sent, number in (*messages, (math.inf, -1)):
-        if sent < WARM_UP_S:
-            activity.saw((0.0,), sent)
-            continue
         while waiting and poll_at < sent:
             yield from ((each, poll_at - at) for at, each in waiting)
             activity.saw([poll_at - at for at, _ in waiting], poll_at)
@@ -200,6 +206,14 @@ def _reads(
         ):  # polls that found nothing came between: any moment of the gap is as likely
             poll_at = sent + pause(activity, sent) * random.random()
         waiting.append((sent, number))
+
+
+def _learnt(messages: Sequence[tuple[float, int]]) -> Activity:
+    """The estimate of one list after the first day, when all was read at once."""
+    activity = Activity(now=0.0)
+    for sent, _ in messages[: bisect_left(messages, (WARM_UP_S, 0))]:
+        activity.saw((0.0,), sent)
+    return activity
 
 
 def _estimates(messages: Sequence[tuple[float, int]], moments: Iterable[float]) -> Iterator[float]:

@@ -396,18 +396,6 @@ class Settings(Section):
         """What works but was probably not meant."""
         return self._warnings
 
-    @property
-    def max_staleness(self) -> timedelta:
-        """The age no user's list shall exceed: as set, or for `auto` four rounds at the budget."""
-        if isinstance(self.poll.max_staleness, timedelta):
-            return self.poll.max_staleness
-        return max(4 * self.sweep, self.poll.min_interval)
-
-    @property
-    def sweep(self) -> timedelta:
-        """The time to ask once for every listed user at the whole budget."""
-        return timedelta(minutes=len(self.watch.users) / self.api.requests_per_minute)
-
 
 def confidants(settings: Settings) -> Iterator[tuple[Loc, Confidant]]:
     """The sections that hold secrets, each with its way through the YAML keys."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -237,19 +236,6 @@ class Reader:
                     section.read(name)
                 except SecretError as error:
                     yield Problem(self.place((*loc, error.key)), f"{_dotted(loc)}.{error}")
-
-    def broken_promises(self, settings: Settings) -> tuple[Problem, ...]:
-        """Promises that the budget can't keep: refused by `check` and a fresh start, stretched by a run."""
-        if settings.sweep <= settings.max_staleness:
-            return ()
-        users, budget = len(settings.watch.users), settings.api.requests_per_minute
-        needed = math.ceil(users * timedelta(minutes=1) / settings.max_staleness)
-        message = (
-            f"poll.max_staleness: {users} users at {budget} requests a minute take "
-            f"{duration_text(settings.sweep)} a round, longer than {duration_text(settings.max_staleness)}: "
-            f"allow that time, or set api.requests_per_minute to {needed} or more"
-        )
-        return (Problem(self.place(("poll", "max_staleness")), message, "max_staleness: auto"),)
 
 
 def _telling(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:

@@ -67,10 +67,57 @@ def test_a_rule_file_that_is_not_text(desk: Desk) -> None:
     )
 
 
-def test_promises_beyond_the_budget_are_refused(desk: Desk) -> None:
+def wrong_promises(desk: Desk, watch: str, *, requests: int = 250, poll: str = "{}") -> list[str]:
+    """The errors of `check`, without the file's name."""
+    text = desk.config.read_text()
+    watched = next(line for line in text.splitlines() if line.startswith("watch:"))
+    text = text.replace(watched, f"watch: {{{watch}}}\npoll: {poll}")
+    desk.config.write_text(text.replace("sesame-sesame", f"sesame-sesame, requests_per_minute: {requests}"))
+    lines = desk("check").stderr.splitlines()
+    return [line.removeprefix(f"{desk.config}:") for line in lines if "max_staleness" in line]
+
+
+def test_promises_beyond_the_budget_are_refused_with_the_nearest_that_can_be_kept(desk: Desk) -> None:
+    users = ", ".join(f"u{number}" for number in range(600))
+    assert wrong_promises(desk, f"users: [{users}]", poll="{max_staleness: 1m}") == [
+        "3:23: poll.max_staleness: 1m for 600 of 600 lists takes 600 requests a minute, but promises may "
+        "take half of 250 and leave the rest to busy lists: the nearest that can be kept is 4m48s; or set "
+        "api.requests_per_minute to 1200; for example max_staleness: 4m48s"
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "requests"), [("4m48s", 250), ("1m", 1200), ("auto", 1)])
+def test_what_is_told_as_the_nearest_is_kept(desk: Desk, seconds: str, requests: int) -> None:
+    users = ", ".join(f"u{number}" for number in range(600))
+    promise = f"{{max_staleness: {seconds}}}"
+    assert wrong_promises(desk, f"users: [{users}]", requests=requests, poll=promise) == []
+
+
+def test_a_broken_promise_is_told_where_most_of_it_was_made(desk: Desk) -> None:
+    vip = ", ".join(f"v{number}" for number in range(50))
+    (line,) = wrong_promises(
+        desk,
+        "users: [anna, {uid: ben, max_staleness: 10s}], groups: [{guid: hiking, max_staleness: 20s}], "
+        f"cohorts: [{{name: vip, users: [{vip}], max_staleness: 5s}}]",
+    )
+    assert "watch.cohorts[0].max_staleness: 5s for 50 of 53 lists takes 600 requests a minute" in line
+    assert "the nearest that can be kept is " in line
+    assert "(and of the others, " in line
+
+
+def test_a_promise_shorter_than_a_poll_is_refused(desk: Desk) -> None:
     result = desk("check", env={"COMETWATCH_POLL__MAX_STALENESS": "100ms"})
     assert result.exit_code == 2
-    assert "COMETWATCH_POLL__MAX_STALENESS: poll.max_staleness: 2 users at 250 requests" in result.stderr
+    assert (
+        "COMETWATCH_POLL__MAX_STALENESS: poll.max_staleness: 100ms can't be kept, no list is polled again "
+        "within poll.min_interval (2s): promise as much or more, or lower that; for example max_staleness: 2s"
+    ) in result.stderr
+
+
+def test_no_budget_on_sale_keeps_some_promises(desk: Desk) -> None:
+    users = ", ".join(f"u{number}" for number in range(600))
+    (line,) = wrong_promises(desk, f"users: [{users}]", requests=20_000, poll="{max_staleness: 2s}")
+    assert "or watch fewer users" in line
 
 
 def test_rules_that_need_what_the_source_cannot_show_are_warned_of(desk: Desk) -> None:
@@ -148,6 +195,32 @@ def test_check_tells_of_them(desk: Desk) -> None:
         'alerts of rule "missed-call" about anna (and users labelled alike) reach no receiver'
         in result.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("watch", "lost"),
+    [
+        ("users: [ben], cohorts: [{name: b, discover: {}, labels: {team: payments}}]", None),
+        ("users: [ben], cohorts: [{name: b, discover: {}}]", "about cohort b (and"),
+        ("users: [ben], groups: [hiking]", "about group hiking (and"),
+        ("users: [ben, anna], groups: [hiking]", "about anna (and"),
+    ],
+)
+def test_whoever_is_not_known_yet_must_reach_a_receiver_too(desk: Desk, watch: str, lost: str | None) -> None:
+    watch = watch.replace("ben", "{uid: ben, labels: {team: payments}}")
+    text = desk.config.read_text()
+    watched = next(line for line in text.splitlines() if line.startswith("watch:"))
+    routes = "routes: [{match: {team: payments}, receivers: [ops]}]\n"
+    desk.config.write_text(text.replace(watched, f"watch: {{{watch}}}") + routes)
+    told = desk("check").stderr
+    assert lost in told if lost else "reach no receiver" not in told
+
+
+def test_what_will_be_watched_is_counted(desk: Desk) -> None:
+    text = desk.config.read_text()
+    more = "cohorts: [{name: a, users: [cleo]}, {name: b, discover: {}}], groups: [hiking], users:"
+    desk.config.write_text(text.replace("users:", more))
+    assert desk("check").stdout.startswith("fine: 3 users, 1 cohort to discover, 1 group, 3 rules")
 
 
 # --- schema -----------------------------------------------------------------------------------------

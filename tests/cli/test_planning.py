@@ -11,8 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app
+from monitor.cli.given import Given
+from monitor.cli.planning import Options, asked
 from monitor.clock import system_wall
 from monitor.schedule.activity import Activity
+from monitor.schedule.forecast import Part
 from monitor.store.store import Store
 from monitor.store.values import Commit
 from rules.model import UserId
@@ -58,51 +61,28 @@ def test_people_read_a_table_and_what_it_rests_on() -> None:
 
 
 def test_a_promise_that_can_not_be_kept_is_told_with_the_budget_that_keeps_it() -> None:
-    asked = ("--users", "300", "--requests-per-minute", "100", "--max-staleness", "1m")
-    shown = run(*asked)
-    assert "NOT AS PROMISED: that takes 600 requests a minute, or promises 6.0 times as long." in shown
-    found = json.loads(run(*asked, "--json"))
+    words = ("--users", "300", "--requests-per-minute", "100", "--max-staleness", "1m")
+    assert "NOT AS PROMISED: that takes 600 requests a minute, or promises 6.0 times as long." in run(*words)
+    found = json.loads(run(*words, "--json"))
     assert (found["promises_kept"], found["needed_requests_per_minute"]) == (False, 600)
     assert at(found, 100)["stretch"] == pytest.approx(6.0)
     assert at(found, 100)["worst_s"] == pytest.approx(360.0)
     assert at(found, 600)["worst_s"] == pytest.approx(60.0)
 
 
-def test_more_messages_in_a_list_change_the_answer() -> None:
-    few, many = (
-        at(json.loads(run("--users", "100", "--messages-per-day", per_day, "--json")), 250)["mean_s"]
-        for per_day in ("3", "300")
-    )
-    assert few != pytest.approx(many, rel=0.01)
-
-
-TERMS = """\
-  cohorts: [{name: vip, users: [cleo], weight: 25, max_staleness: 10s}]
-  groups: [hiking]
-"""
-
-
 def test_settings_bring_their_parts_with_their_terms(desk: Desk) -> None:
-    text = (
-        desk.config.read_text()
-        .replace("]}]}", "]}\n")
-        .replace(
-            "watch: {users: [anna, {uid: ben, labels: {team: payments}}]}",
-            "watch:\n  users: [anna, {uid: ben, labels: {team: payments}}]\n" + TERMS.rstrip(),
-        )
-    )
-    desk.config.write_text(
-        text.replace("api_key: sesame-sesame", "api_key: sesame-sesame, requests_per_minute: 40")
-    )
-    found = desk.json("plan")
-    assert (found["lists"], found["requests_per_minute"], found["min_interval_s"]) == (4, 40, 2.0)
-    parts = {part["name"]: part for part in at(found, 40)["parts"]}
-    assert {name: part["lists"] for name, part in parts.items()} == {"users": 2, "vip": 1, "groups": 1}
-    assert (parts["vip"]["weight"], parts["vip"]["max_staleness_s"]) == (25.0, 10.0)
-    assert parts["vip"]["mean_s"] < parts["users"]["mean_s"]
-    shown = desk("plan").stdout
-    assert "vip" in shown
-    assert "10 s" in shown
+    vip = "{name: vip, users: [cleo], weight: 25, max_staleness: 10s}"
+    text = desk.config.read_text().replace("watch: {", f"watch: {{groups: [hiking], cohorts: [{vip}], ")
+    text = text.replace("{uid: ben, labels: {team: payments}}", "{uid: ben, max_staleness: auto}")
+    text = text.replace("api_key: sesame-sesame", "api_key: sesame-sesame, requests_per_minute: 40")
+    desk.config.write_text(text)
+    question = asked(Given(desk.config, {}), Options())
+    assert (question.lists, question.requests_per_minute, question.min_interval) == (4, 40, 2.0)
+    assert set(question.parts) == {
+        Part("users", 2, 1.0, None),
+        Part("vip", 1, 25.0, 10.0),
+        Part("groups", 1, 1.0, None),
+    }
 
 
 def test_options_replace_what_the_settings_say(desk: Desk) -> None:
@@ -113,9 +93,12 @@ def test_options_replace_what_the_settings_say(desk: Desk) -> None:
 
 
 def test_a_cohort_to_be_discovered_is_not_counted_and_that_is_said(desk: Desk) -> None:
-    text = desk.config.read_text().replace("watch: {", "watch: {cohorts: [{name: support, discover: {}}], ")
-    desk.config.write_text(text)
-    assert 'Cohort "support" is found while running and not counted here' in desk("plan").stdout
+    cohorts = "[{name: support, discover: {}}, {name: vip, users: [cleo], max_staleness: 10s}]"
+    desk.config.write_text(desk.config.read_text().replace("watch: {", f"watch: {{cohorts: {cohorts}, "))
+    shown = desk("plan").stdout
+    assert 'Cohort "support" is found while running and not counted here' in shown
+    (vip,) = [line.split() for line in shown.splitlines() if line.startswith("vip")]
+    assert vip[:5] == ["vip", "1", "1", "10", "s"]
 
 
 def test_one_list_for_all_is_one_list(desk: Desk) -> None:

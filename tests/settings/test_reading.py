@@ -58,7 +58,7 @@ def test_the_documented_settings_mean_what_they_say(tmp_path: Path) -> None:
         ("ops-hook", "webhook", 20.0),
     ]
     assert settings.routes[0].match == {"severity": ("critical", "warning"), "team": ("payments",)}
-    assert settings.max_staleness == timedelta(seconds=2)  # two users are soon asked: min_interval says
+    assert settings.poll.max_staleness == "auto"
     assert settings.warnings == ()
 
 
@@ -127,7 +127,7 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         HOME="/root",
     )
     assert settings.api.requests_per_minute == 500
-    assert settings.max_staleness == timedelta(minutes=1)
+    assert settings.poll.max_staleness == timedelta(minutes=1)
     assert [user.uid for user in settings.watch.users] == ["one", "two"]
     assert (settings.log.level, settings.log.format) == ("debug", "auto")
 
@@ -226,24 +226,6 @@ def test_paths_start_where_the_file_lies(tmp_path: Path) -> None:
     settings = read(tmp_path, text)
     assert settings.api.key() == "sesame"
     assert settings.rules.files == (str(tmp_path / "r/*.yaml"),)
-
-
-def test_promises_beyond_the_budget_are_told_with_the_nearest_that_hold(tmp_path: Path) -> None:
-    users = ", ".join(f"u{number}" for number in range(600))
-    (tmp_path / "c.yaml").write_text(LEAST.replace("superhero2", users) + "poll: {max_staleness: 1m}\n")
-    reader = Reader(tmp_path / "c.yaml", {})
-    broken = reader.broken_promises(reader.settings())
-    assert [str(one).replace(f"{tmp_path}/", "") for one in broken] == [
-        "c.yaml:3:23: poll.max_staleness: 600 users at 250 requests a minute take 2m24s a round, longer "
-        "than 1m: allow that time, or set api.requests_per_minute to 600 or more; "
-        "for example max_staleness: auto"
-    ]
-
-
-def test_auto_promises_what_the_budget_can_keep(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text(LEAST)
-    reader = Reader(tmp_path / "c.yaml", {})
-    assert reader.broken_promises(reader.settings()) == ()
 
 
 # --- secrets ----------------------------------------------------------------------------------------

@@ -226,3 +226,21 @@ async def test_looks_are_requests_of_the_budget(stage: Stage, autojump_clock: Mo
     backwards = [asked for asked in stage.world.requests if "affix=prepend&id=" in asked.query]
     assert len(backwards) == looks(app)
     assert len(stage.world.requests) <= 60 * 6
+
+
+async def test_a_list_that_shows_more_by_another_source_has_missed_nothing(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    alone = SLOWLY.replace(", superhero3]", "]")
+    async with stage.monitor(alone):
+        await until(10)
+        say(stage.world, "one to one")
+        share(stage.world, "in-group.png", to="heroes", receiver_type="group")
+        say(stage.world, "one to one")
+        await until(45)
+        say(stage.world, "settled")
+        await until(60)
+    async with stage.monitor(alone.replace("start: now", "start: now\n  source: user-all")) as app:
+        await until(6 * MINUTE)
+        assert looks(app) > 0
+        assert (told(stage), missed(app)) == ([], 0)

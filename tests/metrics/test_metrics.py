@@ -28,10 +28,15 @@ messages_total counter category,type
 rejects_total counter
 duplicates_total counter
 detection_delay_seconds histogram
+detection_delay_predicted_seconds gauge quantile
 watermark_lag_seconds gauge
 users gauge state
 budget_requests_per_minute gauge
+budget_granted_requests_per_minute gauge
 budget_waiting gauge
+staleness_stretch_ratio gauge
+second_looks_total counter
+audit_missed_total counter
 source_paused_until_timestamp_seconds gauge
 source_blind_seconds gauge
 last_poll_success_timestamp_seconds gauge

@@ -40,7 +40,7 @@ def _waits(axes: Any, policies: Mapping[str, Sequence[Score]]) -> None:
 
 
 def _means(axes: Any, scores: Mapping[Setting, Mapping[str, Sequence[Score]]]) -> None:
-    names = [name for name in POLICIES if name != "round robin"]
+    names = [name for name in next(iter(scores.values())) if name != "round robin"]
     width = 0.8 / len(names)
     for place, name in enumerate(names):
         means = [ratio(policies[name], policies["round robin"]).mean for policies in scores.values()]

@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Final
 
+from rules.conditions import Test
 from rules.index import Index
-from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling
+from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling, Single
 from rules.model import (
     Alert,
     Fault,
@@ -116,7 +117,8 @@ def step(
     """
     run = _Run(rules=rules, watch=watch, now=now)
     for message in messages:
-        run.match(message)
+        for test, logic, rule in rules.singles.at(message):
+            run.match(message, test, logic, rule)
     cases = _Cases(run=run, states=states)
     for message in messages if rules.by_name else ():
         cases.gather(message)
@@ -135,13 +137,12 @@ class _Run:
     alerts: dict[tuple[str, Status], Alert] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def match(self, message: Message) -> None:
-        for test, logic, rule in self.rules.singles.at(message):
-            try:
-                if test(message, self.watch) and (found := logic.found(message, self.watch)):
-                    self.tell(rule, found)
-            except Exception as error:
-                self.fault(rule.name, message.id, place_of(error))
+    def match(self, message: Message, test: Test, logic: Single, rule: Rule) -> None:
+        try:
+            if test(message, self.watch) and (found := logic.found(message, self.watch)):
+                self.tell(rule, found)
+        except Exception as error:
+            self.fault(rule.name, message.id, place_of(error))
 
     def tell(self, rule: Rule, found: Found) -> None:
         """Name and word a finding. A finding twice in one step is one alert."""

@@ -53,12 +53,12 @@ async def measure(runs: int, folder: Path) -> list[Figure]:
 
 async def _watched(watch: Watch, place: Path, found: Found) -> None:
     """Start a monitor there, and see what it takes once it has settled."""
+    await _asked(watch)  # by the monitor before
     started_at = time.time()
     async with monitoring(watch, place) as monitor:
         await monitor.first_counted()
         await monitor.has_counted("cometwatch_polls_total", 1)
-        async with httpx.AsyncClient(timeout=60) as http:
-            found.starts_s.append(min((await http.get(f"{watch.source}/asked")).json()) - started_at)
+        found.starts_s.append(min(await _asked(watch)) - started_at)
         await trio.sleep(SETTLES_S)
         polls, cpu_s, began = await _polls(monitor), monitor.cpu_s(), time.perf_counter()
         await trio.sleep(LASTS_S)
@@ -66,6 +66,13 @@ async def _watched(watch: Watch, place: Path, found: Found) -> None:
         found.cpu.append(100 * cpu_s / lasted)
         found.polls_s.append((await _polls(monitor) - polls) / lasted)
         found.memory.append(monitor.memory_mib(peak=True))
+
+
+async def _asked(watch: Watch) -> list[float]:
+    """When the source was asked since this was last called, in unix seconds."""
+    async with httpx.AsyncClient(timeout=60) as http:
+        asked: list[float] = (await http.get(f"{watch.source}/asked")).json()
+        return asked
 
 
 async def _polls(monitor: Monitor) -> float:

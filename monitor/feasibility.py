@@ -106,12 +106,15 @@ def _beyond_the_budget(
     place, promise = max(promised.items(), key=lambda one: one[1].per_minute)
     longer = needed / budget
     nearest = _text(math.ceil(promise.seconds * longer))
-    others = f" (and of the others, {longer:.3g} times as long)" if len(promised) > 1 else ""
+    is_alone = len(promised) == 1
+    total = math.ceil(sum(one.per_minute for one in promised.values()))
+    of_all = "" if is_alone else f", all promises together {total}"
+    others = "" if is_alone else f" (and {longer:.3g} times as long elsewhere)"
     more = f"set api.requests_per_minute to {needed}" if needed <= MOST else "watch fewer users"
     message = (
         f"{_dotted(place)}: {_text(promise.seconds)} for {promise.lists} of {len(terms)} lists takes "
-        f"{math.ceil(promise.per_minute)} requests a minute, but promises may take half of {budget} and "
-        f"leave the rest to busy lists: the nearest that can be kept is {nearest}{others}; or {more}"
+        f"{math.ceil(promise.per_minute)} requests a minute{of_all}, but they may take half of {budget} "
+        f"and leave the rest to busy lists: the nearest that can be kept is {nearest}{others}; or {more}"
     )
     yield Problem(reader.place(place), message, f"max_staleness: {nearest}")
 

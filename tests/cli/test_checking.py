@@ -80,7 +80,7 @@ def wrong_promises(desk: Desk, watch: str, *, requests: int = 250, poll: str = "
 def test_promises_beyond_the_budget_are_refused_with_the_nearest_that_can_be_kept(desk: Desk) -> None:
     users = ", ".join(f"u{number}" for number in range(600))
     assert wrong_promises(desk, f"users: [{users}]", poll="{max_staleness: 1m}") == [
-        "3:23: poll.max_staleness: 1m for 600 of 600 lists takes 600 requests a minute, but promises may "
+        "3:23: poll.max_staleness: 1m for 600 of 600 lists takes 600 requests a minute, but they may "
         "take half of 250 and leave the rest to busy lists: the nearest that can be kept is 4m48s; or set "
         "api.requests_per_minute to 1200; for example max_staleness: 4m48s"
     ]
@@ -102,7 +102,8 @@ def test_a_broken_promise_is_told_where_most_of_it_was_made(desk: Desk) -> None:
     )
     assert "watch.cohorts[0].max_staleness: 5s for 50 of 53 lists takes 600 requests a minute" in line
     assert "the nearest that can be kept is " in line
-    assert "(and of the others, " in line
+    assert "a minute, all promises together 609, but" in line
+    assert "times as long elsewhere)" in line
 
 
 def test_a_promise_shorter_than_a_poll_is_refused(desk: Desk) -> None:

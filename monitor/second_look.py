@@ -26,7 +26,7 @@ from rules.model import Message, MessageId, Value
 
 MOST: Final = 500  # ids on record: days of a busy person's list, in about 2 kB as stored
 MARGIN: Final = 100  # missed rows that a page has room for beside a full record
-ANCHORS: Final = 10  # ids that are kept when a look has compared them: the next look's page must meet one
+ANCHORS: Final = 10  # ids that are kept in any case: the next look's page must meet one
 SOON: Final = timedelta(hours=1)  # the looks of a start are spread over it
 LEAST: Final = timedelta(minutes=1)  # between two looks at the busiest list
 JITTER: Final = 0.1
@@ -41,7 +41,7 @@ class Compared(Value, frozen=True, kw_only=True):
     rejects: tuple[MessageId, ...] = ()  #: undecodable rows that were never read
     gone: int = 0  #: rows that were read and are not shown any more
     is_comparable: bool = False  #: whether the page and the record have a row in common
-    covers: timedelta | None = None  #: how far back a full record reaches; None: it has room left
+    covers: timedelta | None = None  #: how far back a full record would reach, as the list is going
 
     @property
     def ids(self) -> tuple[MessageId, ...]:
@@ -92,14 +92,17 @@ def compare(read: Read, record: Record, cursor: Cursor, *, start_at: datetime, m
         # The floor itself may be no row of the list, but where a cursor was set to.
         gone=sum(1 for id_ in record[1:] if oldest <= id_ <= end and id_ not in shown),
         is_comparable=True,
-        covers=read.started_at - reach if len(record) >= most else None,
+        covers=(read.started_at - reach) * most / len(record),
     )
 
 
 def looked(record: Record, cursor: Cursor) -> Record:
-    """The record after a look: what lies below the cursor was compared, a few ids of it suffice to go on."""
+    """The record after a look: without the older half of what was compared.
+
+    The other half is compared once more: a row may show just after a look.
+    """
     above = sum(1 for id_ in record if cursor.id is None or id_ > cursor.id)
-    return record[-(above + ANCHORS) :]
+    return record[-(above + max(ANCHORS, (len(record) - above) // 2)) :]
 
 
 def next_look(

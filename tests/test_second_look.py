@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.drain import Ask, Direction, Drain, Read, ask, take
-from monitor.second_look import Compared, Record, begun, compare, look, next_look, remember
+from monitor.second_look import (
+    ANCHORS,
+    Compared,
+    Record,
+    begun,
+    compare,
+    look,
+    looked,
+    next_look,
+    remember,
+)
 from monitor.store.values import Cursor, Seen
 from rules.model import MessageId
 from tests.test_drain import SETTLE, START, MessageList, Row, at, begin, row
@@ -73,6 +83,15 @@ def test_known_ids_leave_the_record_as_it_is() -> None:
     assert remember(record, ids(2, 1)) is record
 
 
+def test_the_older_half_of_what_a_look_has_compared_is_forgotten() -> None:
+    record = ids(*range(100, 160))
+    after = looked(record, cursor(155))
+    assert after == ids(*range(128, 160))
+    assert looked(looked(after, cursor(155)), cursor(155)) == ids(*range(156 - ANCHORS, 160))
+    assert looked(ids(0, 5), cursor(5)) == (0, 5)
+    assert looked(record, cursor(None)) == record
+
+
 # --- the page to ask --------------------------------------------------------------------------------------
 
 
@@ -102,7 +121,7 @@ def test_a_row_that_was_never_read_is_missed() -> None:
     found = compare(page((3, 1), (4, 2), (5, 3)), ids(0, 3, 5), cursor(5), start_at=START)
     assert missed(found) == [4]
     assert found.ids == (4,)
-    assert (found.is_comparable, found.gone, found.covers) == (True, 0, None)
+    assert (found.is_comparable, found.gone) == (True, 0)
 
 
 def test_rows_are_found_below_everything_that_was_read_of_a_list_known_from_its_start() -> None:
@@ -153,10 +172,10 @@ def test_nothing_is_concluded_from_a_page_without_a_common_row(read: Read) -> No
     assert compare(read, ids(0, 5, 40), cursor(40), start_at=START) == Compared()
 
 
-def test_a_full_record_tells_how_far_back_it_reaches() -> None:
+def test_a_record_tells_how_far_back_it_would_reach_if_it_were_full() -> None:
     read = page((2, 100), (3, 400), (4, 700), now=1000)
     assert compare(read, ids(3, 4), cursor(4), start_at=START, most=2).covers == timedelta(seconds=600)
-    assert compare(read, ids(0, 2, 3, 4), cursor(4), start_at=START, most=9).covers is None
+    assert compare(read, ids(3, 4), cursor(4), start_at=START, most=100).covers == timedelta(seconds=30_000)
 
 
 # --- with the reading that it checks ----------------------------------------------------------------------
@@ -203,16 +222,19 @@ class Reader:
                 return
         pytest.fail("the drain never ended")
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> timedelta | None:
+        """One look; how far back a full record would reach."""
         asked = look(self.record, self.drain.cursor)
         if asked is None:
-            return
+            return None
         read = self.server.page(asked, now)
-        found = compare(read, self.record, self.drain.cursor, start_at=START, most=self.most)
-        if found.missed:
-            self.record = self.remember(found.ids)
-            self.stored = (self.drain.cursor, self.record)
+        cursor = self.drain.cursor
+        found = compare(read, self.record, cursor, start_at=START, most=self.most)
+        if found.is_comparable:
+            self.record = looked(self.remember(found.ids), cursor)
+        self.stored = (cursor, self.record)  # a look is always written down
         self.told += missed(found)
+        return found.covers
 
     def restart(self, _: float) -> None:
         self.drain = Drain(start_at=START, cursor=self.stored[0])
@@ -244,11 +266,12 @@ def test_every_late_row_within_the_record_is_found_once_and_nothing_else(
     for _ in range(2):  # the first may be the end of the start, which reads backwards only
         now += 1000.0
         reader.finish(now)
+    floor = reader.record[0]
     reader.look(now)
     expected = {r.message.id for r in rows if r.message.sent_at >= START and r.visible <= now}
     assert len(reader.told) == len(set(reader.told))
     assert set(reader.told) <= expected
-    assert {id_ for id_ in expected if id_ >= reader.record[0]} <= set(reader.told)
+    assert {id_ for id_ in expected if id_ >= floor} <= set(reader.told)
 
 
 # --- when -------------------------------------------------------------------------------------------------
@@ -286,3 +309,20 @@ def test_a_busy_list_is_looked_at_before_its_record_has_moved_on(covers: timedel
     first, last = next_at(START, covers=covers)
     assert START + 0.9 * pause <= first
     assert last <= START + 1.1 * pause
+
+
+def test_looks_keep_up_with_a_busy_list() -> None:
+    """A row a second, every 40th a minute late: none of them is missed, with 200 ids on record."""
+    rows = [Row(row(1000 + n, n), n + (60.0 if n % 40 == 7 else 0.0)) for n in range(1500)]
+    reader = Reader(MessageList(rows), most=200, page_size=1000)
+    random, due, looks = Random(1), 100.0, 0
+    for now in range(5, 1700, 5):
+        reader.read(now)
+        if now >= due:
+            covers = reader.look(now)
+            due = (
+                next_look(at(now), at(now), every=DAY, random=random, covers=covers) - START
+            ).total_seconds()
+            looks += 1
+    assert sorted(reader.told) == [r.message.id for r in rows]
+    assert looks < 25

@@ -14,9 +14,9 @@ from monitor.source.rows import (
     MAX_ID,
     Data,
     Entities,
-    Face,
+    Named,
     Row,
-    Told,
+    Shown,
     has_more,
     read_message,
     time_of,
@@ -25,20 +25,21 @@ from monitor.source.rows import (
 from rules.model import Message, MessageId, Party
 
 
-class PlainFace(Face, gc=False):
+class PlainFace(Named, gc=False):
     uid: str | None = None
     guid: str | None = None
     name: str | None = None
     role: str | None = None
+    sessionid: None = None
 
 
-class PlainTold(Told, gc=False):
+class PlainTold(Shown, gc=False):
     entity: PlainFace | None = None
 
 
 class PlainEntities(Entities, gc=False):
-    sender: PlainTold | None = None
-    receiver: PlainTold | None = None
+    sender: PlainTold | None = None  # type: ignore[assignment]  # only what names it is read
+    receiver: PlainTold | None = None  # type: ignore[assignment]
 
 
 class PlainData(Data, gc=False):
@@ -100,7 +101,7 @@ def _parties(row: PlainRow, told: PlainEntities) -> tuple[Party, Party] | None:
     receiver = told.receiver.entity if told.receiver is not None else None
     if sender is None or receiver is None or not row.sender or not row.receiver:
         return None
-    if sender.uid != row.sender or sender.sessionid:
+    if sender.uid != row.sender:
         return None
     speaker = Party(id=row.sender.lower(), name=sender.name or None, role=sender.role or None)
     if row.receiver_type == "user":

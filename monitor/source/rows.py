@@ -51,16 +51,21 @@ class Wire(msgspec.Struct, rename="camel", gc=False):
     """Field names as on the wire: `sent_at` is `sentAt`."""
 
 
-class Face(Wire, gc=False):
-    """A user, a group, a call or a whole embedded message, as `entities` tell of it."""
+class Named(Wire, gc=False):
+    """What names a user or a group."""
 
     uid: Any = None
     guid: Any = None
-    id: Any = None
     name: Any = None
     role: Any = None
+    sessionid: Any = None  #: whoever has one is a call
+
+
+class Face(Named, gc=False):
+    """A user, a group, a call or a whole embedded message, as `entities` tell of it."""
+
+    id: Any = None
     status: Any = None
-    sessionid: Any = None
     session_id: Any = None
     sender: Any = None
     receiver: Any = None
@@ -68,7 +73,11 @@ class Face(Wire, gc=False):
     data: Inside | Other = None
 
 
-class Told(Wire, gc=False):
+class Shown(Wire, gc=False):
+    entity: Any = None
+
+
+class Told(Shown, gc=False):
     entity: Face | Other = None
     entity_type: Any = None
 
@@ -124,7 +133,7 @@ NO_ENTITIES: Final = Entities()
 NO_TOLD: Final = Told()
 NO_FACE: Final = Face()
 
-Faces = Sequence[Face]
+Faces = Sequence[Named]
 """What the row tells of the users and groups it names: at most seven, so a look through beats a table."""
 
 
@@ -363,16 +372,17 @@ def name_of(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _faces(entities: Entities) -> list[Face]:
-    faces: list[Face] = []
+def _faces(entities: Entities) -> list[Named]:
+    faces: list[Named] = []
     for told in (entities.sender, entities.receiver, entities.by, entities.for_, entities.on):
-        face = told.entity if isinstance(told, Told) else None
-        if not isinstance(face, Face):
+        face: object = told.entity if isinstance(told, Shown) else None
+        if not isinstance(face, Named):
             continue
         faces.append(face)
         # A call names its two ends once more, inside. An edited message does too, but those are not ours.
-        if face.sessionid and isinstance(face.data, Inside) and isinstance(face.data.entities, Entities):
-            faces += _faces(face.data.entities)
+        inside = face.data if isinstance(face, Face) and face.sessionid else None
+        if isinstance(inside, Inside) and isinstance(inside.entities, Entities):
+            faces += _faces(inside.entities)
     return faces
 
 

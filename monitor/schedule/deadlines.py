@@ -71,6 +71,10 @@ class Deadlines:
         """The promise in force, in seconds."""
         return max(self._min_interval, self.stretch * (self._auto if wished is None else wished))
 
+    def pace(self, wished: float | None) -> float:
+        """Seconds between two polls by this promise, when deadlines are all that there is."""
+        return self._groups[_key(wished)].pace
+
     # --- who waits -----------------------------------------------------------------------------------------
 
     def put(self, uid: str, wished: float | None, *, polled_at: float, timer: float = math.inf) -> None:
@@ -89,13 +93,15 @@ class Deadlines:
     def take(self, now: float) -> str | None:
         """Who must be polled now, if anybody; it is up to the caller to drop it.
 
-        Between promises, and between them and timers, whoever got least of its part is first.
+        The most urgent promise is first, unless it used its part of the slots: after an outage everything is
+        overdue, and the lists with long promises must not hold up those with short ones.
         """
-        # Each group may have to let all the others go first, once.
-        horizon = now + len(self._groups) / (DEADLINE_SHARE * self._rate)
+        horizon = now + len(self._groups) / (
+            DEADLINE_SHARE * self._rate
+        )  # each may have to wait for the others
         due = [group for group in self._groups.values() if group.is_due(horizon)]
-        first = min(due, key=_Pace.turn, default=None)
-        if self._moments.first() <= now and (first is None or self._timers.paced <= first.paced):
+        first = min(due, key=lambda group: (group.paced > now, group.start_by), default=None)
+        if self._moments.first() <= now and (first is None or self._timers.paced <= now):
             self._timers.spend(now)
             return self._moments.top()
         if first is None:
@@ -109,17 +115,14 @@ class Deadlines:
 
 
 class _Pace:
-    """A right to one turn every `pace` seconds; what isn't used isn't kept."""
+    """A right to one turn every `pace` seconds. What is not used is lost, and what others left is free."""
 
     def __init__(self) -> None:
         self.pace = 0.0
         self.paced = -math.inf
 
-    def turn(self) -> float:
-        return self.paced
-
     def spend(self, now: float) -> None:
-        self.paced = max(self.paced, now - self.pace) + self.pace
+        self.paced = min(max(self.paced, now - self.pace), now) + self.pace
 
 
 class _Group(_Pace):
@@ -130,15 +133,15 @@ class _Group(_Pace):
         self.wished = wished
         self.lists = 0
         self.promise = math.inf
+        self.start_by = math.inf  # when the first must be polled, or earlier
         self.waiting = Agenda()  # by when they were polled
         self._grain = 0.0
         self._counts: dict[int, int] = {}
         self._newest = -math.inf
-        self._start_by = math.inf  # or later
 
     def settle(self, load: float) -> None:
         self.pace = self.promise / self.lists * load
-        self._start_by = -math.inf
+        self.start_by = -math.inf
         if not GRAIN / 2 < self.promise / (self._grain or math.inf) < GRAIN * 2:
             self._grain = self.promise / GRAIN
             self._counts.clear()
@@ -150,10 +153,10 @@ class _Group(_Pace):
         self.waiting.put(uid, polled_at)
         self._tally(polled_at, 1)
         if polled_at < self._newest - self._grain:  # it is before others
-            self._start_by = -math.inf
+            self.start_by = -math.inf
         else:
             self._newest = max(self._newest, polled_at)
-            self._start_by = min(self._start_by, polled_at + self.promise - len(self.waiting) * self.pace)
+            self.start_by = min(self.start_by, polled_at + self.promise - len(self.waiting) * self.pace)
 
     def drop(self, uid: str) -> None:
         polled_at = self.waiting.drop(uid)
@@ -161,10 +164,10 @@ class _Group(_Pace):
             self._tally(polled_at, -1)
 
     def is_due(self, horizon: float) -> bool:
-        if self._start_by > horizon or not self.waiting:
+        if self.start_by > horizon or not self.waiting:
             return False
-        self._start_by = self._latest_start()
-        return self._start_by <= horizon
+        self.start_by = self._latest_start()
+        return self.start_by <= horizon
 
     def overdue(self, now: float) -> int:
         latest = (now - self.promise) / self._grain - 1

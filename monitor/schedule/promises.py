@@ -11,6 +11,7 @@ from typing import Final
 
 DEADLINE_SHARE: Final = 0.5
 AUTO_INTERVALS: Final = 4.0
+ROUNDING: Final = 1e-9  # sums of many parts; a budget that just suffices stretches nothing
 
 
 def auto(users: int, rate: float) -> float:
@@ -57,7 +58,8 @@ class Promises:
     def stretch(self, rate: float) -> float:
         """By what every promise is multiplied so that `rate` requests a second keep all; at least 1.0."""
         unnamed = self._autos / self.auto(rate) if self._autos else 0.0
-        return max(1.0, (self._named + unnamed) / (DEADLINE_SHARE * rate))
+        load = (self._named + unnamed) / (DEADLINE_SHARE * rate)
+        return load if load > 1.0 + ROUNDING else 1.0
 
     def needed_rate(self) -> float:
         """The least rate with nothing stretched. `auto` asks for part of any rate, never decides alone."""

@@ -20,7 +20,7 @@ this is the form for steady rates); Waldspurger and Weihl 1995, Stride schedulin
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +32,6 @@ from monitor.schedule.activity import Activity
 from monitor.schedule.agenda import Agenda
 from monitor.schedule.deadlines import Deadlines
 from monitor.schedule.plan import Load
-from monitor.schedule.promises import DEADLINE_SHARE
 
 JITTER: Final = 0.05  # without it equal lists move in lock-step, and others wait behind whole sweeps of them
 LOOK_EVERY: Final = 20
@@ -156,10 +155,12 @@ class Turns:
             )
             self._deadlines.count(self._seats[uid].wish.max_staleness, 1)
         self._deadlines.settle(self._rate)
-        # Deadlines may spend so much on them: a few new lists are read soon, many are spread.
-        round_s = len(fresh) / (DEADLINE_SHARE * self._rate)
+        self._random.shuffle(fresh)
+        places = Counter[float | None]()
         for uid in fresh:
-            self._place(uid, self._seats[uid], round_s=round_s, now=now)
+            wished = self._seats[uid].wish.max_staleness
+            self._place(uid, self._seats[uid], place=places[wished], now=now)
+            places[wished] += 1
 
     def wish(self, uid: str, wish: Wish, now: float) -> None:
         """The operator's wish for a list changed."""
@@ -269,11 +270,10 @@ class Turns:
     # --- a turn --------------------------------------------------------------------------------------------
 
     def _next(self, now: float) -> Turn | None:
-        lanes = SLOTS[self._granted % len(SLOTS)]
-        is_looks_time = self._granted - self._looked >= LOOK_EVERY and lanes[0] is not Lane.DEADLINE
-        if is_looks_time and self._looks.first() <= now:
-            return Turn(self._looks.top(), Lane.SECOND_LOOK)
-        for lane in lanes:
+        is_looks_time = self._granted - self._looked >= LOOK_EVERY and self._looks.first() <= now
+        for lane in SLOTS[self._granted % len(SLOTS)]:
+            if is_looks_time and lane is not Lane.DEADLINE:  # whose slots are half of all in any case
+                return Turn(self._looks.top(), Lane.SECOND_LOOK)
             if uid := self._first(lane, now):
                 return Turn(uid, lane)
         return None
@@ -309,11 +309,12 @@ class Turns:
 
     # --- who competes --------------------------------------------------------------------------------------
 
-    def _place(self, uid: str, seat: _Seat, *, round_s: float, now: float) -> None:
+    def _place(self, uid: str, seat: _Seat, *, place: int, now: float) -> None:
         """The random first phase, in virtual and in real time; else quiet lists always come all at once."""
-        promise = self._promise(seat)
+        wished = seat.wish.max_staleness
         seat.key = self._present + self._random.random() * _stride(seat, now)
-        seat.polled_at = now + self._random.random() * min(round_s, promise) - promise
+        first_by = now + (place + self._random.random()) * self._deadlines.pace(wished)
+        seat.polled_at = first_by - self._promise(seat)
         if flight := self._flights.get(uid):  # removed and back while its last poll is under way
             self._resting.put(uid, flight.began + LONGEST_FLIGHT_S)
         else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from random import Random
 from statistics import fmean
+from typing import NamedTuple
 
 import pytest
 
 from monitor.schedule.activity import Activity
 from monitor.schedule.forecast import WARM_UP_S, Forecast, Part, Reference, forecast
+from monitor.schedule.plan import Prediction, predict
 from monitor.schedule.traffic import chat
 from monitor.schedule.turns import Turns
 
@@ -27,8 +29,14 @@ def at(per_minute: float, *parts: Part, reference: Reference, min_interval: floa
     )
 
 
-def polled(reference: Reference, *, per_second: float) -> list[float]:
-    """The delays of the second day as the product's scheduler makes them, a request every so often."""
+class Polled(NamedTuple):
+    """The second day as the product's scheduler has it, a request every so often."""
+
+    delays: list[float]
+    predictions: list[Prediction]  #: one an hour
+
+
+def polled(reference: Reference, *, per_second: float) -> Polled:
     lists = {str(number): messages for number, messages in enumerate(reference.lists)}
     activities = {uid: Activity(now=0.0) for uid in lists}
     for uid, messages in lists.items():
@@ -38,24 +46,29 @@ def polled(reference: Reference, *, per_second: float) -> list[float]:
     waiting = {uid: [sent for sent, _ in lists[uid] if sent >= WARM_UP_S][::-1] for uid in lists}
     turns = Turns(random=Random(1), min_interval=1.0, rate=per_second)
     turns.add(lists, WARM_UP_S, activities=activities)
-    delays: list[float] = []
+    found = Polled([], [])
     for step in range(int(WARM_UP_S * per_second)):
         now = WARM_UP_S + step / per_second
+        if step % int(3600 * per_second) == 0:
+            loads = turns.loads(now, most=2000, random=Random(1))
+            found.predictions.append(predict(loads, per_second=per_second, min_interval=1.0))
         if turn := turns.take(now):
             ages = []
             while waiting[turn.uid] and waiting[turn.uid][-1] <= now:
                 ages.append(now - waiting[turn.uid].pop())
             turns.finished(turn.uid, ages=ages, more=False, now=now)
-            delays += ages
-    return delays
+            found.delays.extend(ages)
+    return found
 
 
 def test_it_is_what_the_scheduler_does_within_a_fifth() -> None:
     many = Reference(chat(users=400, seconds=2 * WARM_UP_S, seed=3))
-    delays = polled(many, per_second=400 / 300)
+    delays, predictions = polled(many, per_second=400 / 300)
     found = at(60 * 400 / 300, Part("all", 400), reference=many)
     assert found.delays.mean_s == pytest.approx(fmean(delays), rel=0.2)
     assert found.worst_s * 1.05 >= max(delays)
+    # The prediction of a running monitor, hour by hour, knows the activity and nothing of the day to come.
+    assert 0.65 < fmean(one.mean_s for one in predictions) / fmean(delays) < 1.15
 
 
 def test_more_requests_are_better_and_always_better_than_taking_turns(reference: Reference) -> None:

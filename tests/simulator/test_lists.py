@@ -307,6 +307,7 @@ async def test_users_are_paged_and_searched() -> None:
 
 async def test_a_user_is_changed_in_what_is_named() -> None:
     world = a_world()
+    shown: dict[str, Any] = {}
     async with client(world) as http:
         for change in ({"role": "agent"}, {"tags": ["night"]}, {"name": "Zoe"}):
             shown = (await http.put("/users/a", json=change)).json()["data"]

@@ -171,7 +171,10 @@ class Poll(Section):
         "At most one request in 20 is spent on it.",
     )
     concurrency: int = Field(
-        default=16, ge=1, le=200, description="Requests in flight; beyond some 20 the HTTP pool slows down."
+        default=64,
+        ge=1,
+        le=500,
+        description="Requests in flight, each on a connection of its own: polls a second times their seconds.",
     )
 
 

@@ -90,6 +90,7 @@ class Discovery:
         self._told: Sightings = {}
         self._stored_at: dict[str, datetime] = {}
         self._asked: dict[str, Discover] = {}
+        self._refresh = watch().refresh
         self._hurry = trio.Event()
 
     @property
@@ -110,8 +111,9 @@ class Discovery:
         return self.found
 
     def reconsider(self) -> None:
-        """Ask at once if the cohorts to discover are others than those of the last round."""
-        if dict(self._watch().discovered) != self._asked:
+        """Ask at once if the cohorts to discover, or the refresh, are others than those of the last round."""
+        watch = self._watch()
+        if (dict(watch.discovered), watch.refresh) != (self._asked, self._refresh):
             self._hurry.set()
 
     async def run(self) -> None:
@@ -125,13 +127,13 @@ class Discovery:
     def _pause(self, *, is_whole: bool) -> float:
         if not self._asked:
             return math.inf
-        refresh = self._watch().refresh.total_seconds()
+        refresh = self._refresh.total_seconds()
         return (refresh if is_whole else min(refresh, RETRY_S)) * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     async def _round(self) -> bool:
         """Ask for every cohort once. Returns whether all could be read to the end and stored."""
         watch = self._watch()
-        self._asked = dict(watch.discovered)
+        self._asked, self._refresh = dict(watch.discovered), watch.refresh
         self._metrics.expect_cohorts(self._asked)
         began_at = self._clock.wall()
         read = {name: await self._list(name, discover) for name, discover in self._asked.items()}

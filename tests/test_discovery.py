@@ -270,6 +270,10 @@ async def test_other_cohorts_are_asked_for_at_once(
         search.discovery.reconsider()  # a reload of something else
         await trio.sleep(10)
         assert len(world.requests) == 1
+        search.watch = watching(SUPPORT, refresh="1h")
+        search.discovery.reconsider()
+        await trio.sleep(10)
+        assert len(world.requests) == 2
         search.watch = watching(AGENTS)
         search.discovery.reconsider()
         await trio.sleep(10)

@@ -96,9 +96,8 @@ class Deadlines:
         The most urgent promise is first, unless it used its part of the slots: after an outage everything is
         overdue, and the lists with long promises must not hold up those with short ones.
         """
-        horizon = now + len(self._groups) / (
-            DEADLINE_SHARE * self._rate
-        )  # each may have to wait for the others
+        # Each group may have to wait for a turn of all the others.
+        horizon = now + len(self._groups) / (DEADLINE_SHARE * self._rate)
         due = [group for group in self._groups.values() if group.is_due(horizon)]
         first = min(due, key=lambda group: (group.paced > now, group.start_by), default=None)
         if self._moments.first() <= now and (first is None or self._timers.paced <= now):

@@ -366,6 +366,20 @@ def test_after_an_outage_the_busiest_lists_come_first() -> None:
     assert max(seen.values()) < 125.0  # all are overdue, and every second request is theirs
 
 
+def test_after_an_outage_long_promises_dont_hold_up_short_ones() -> None:
+    uids, vips = names(610), set(names(10))
+    turns = Turns(random=Random(3), min_interval=0.1, rate=10.0)
+    turns.add(uids, 0.0, wishes=dict.fromkeys(vips, Wish(max_staleness=30.0)))
+    polled: dict[str, float] = {}
+    worst = 0.0
+    for now, turn in polls(turns, rate=10.0, seconds=2100.0, outage=(120.0, 1920.0)):
+        if turn.uid in vips and now >= 1920.0:
+            worst = max(worst, now - polled.get(turn.uid, 1920.0))
+            polled[turn.uid] = now
+    assert polled.keys() == vips
+    assert worst <= 1.05 * 30.0
+
+
 def test_new_lists_are_read_soon_though_the_rest_is_quiet() -> None:
     turns = seated(*names(1000), rate=10.0)
     for _ in polls(turns, rate=10.0, seconds=200.0):

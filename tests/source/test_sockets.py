@@ -1,4 +1,4 @@
-"""The stock transport on real sockets: keep-alive, packing, a stream that never ends."""
+"""The client on real sockets: keep-alive, packing, a stream that never ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Far(ThreadingHTTPServer):
         self.connections: set[tuple[str, int]] = set()
         self.sent = 0
 
-    def client(self, way: str, http: httpx.AsyncClient) -> Client:
+    def client(self, way: str, http: httpx.AsyncBaseTransport) -> Client:
         url = f"http://127.0.0.1:{self.server_address[1]}/{way}"
         return Client(base_url=url, api_key=lambda: KEY, http=http, clock=Clock(), max_body=2**20)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from random import Random
@@ -29,10 +29,10 @@ from monitor.discovery import Discovery, Found
 from monitor.errors import ConfigError, StoreError
 from monitor.health import Health
 from monitor.intake import Intake
-from monitor.lists import group_list, lists_of
 from monitor.metrics import Metrics
 from monitor.schedule.budget import WINDOW_S, Budget
-from monitor.schedule.turns import Turns, Wish
+from monitor.schedule.promises import auto
+from monitor.schedule.turns import Turns
 from monitor.settings.model import Receiver as ReceiverSettings
 from monitor.settings.model import Settings
 from monitor.source.client import Client, base_url
@@ -215,8 +215,9 @@ class App:
             log.warning("store.empty", watching_since=self.store.watching_since.isoformat())
         self.metrics.started(version("cometwatch"))
         self.metrics.budget_requests_per_minute.set(settings.api.requests_per_minute)
-        found = self.discovery.recall(await self._outside.run_sync(self.store.users))
-        await self._adopt(self.configuration.finding(found))
+        rows = await self._outside.run_sync(self.store.users)
+        found = self.discovery.recall(rows)
+        await self._adopt(self.configuration.finding(found), before=rows)
         self._took_effect(self.configuration)
         await self.caretaker.begin()
         self.fleet.employ(self._posts(settings))
@@ -226,10 +227,14 @@ class App:
         async with self._adopting:
             await self._adopt(self.configuration.finding(found))
 
-    async def _adopt(self, configuration: Configuration) -> None:
-        """Make a configuration the one in force: in one transaction, then in memory at once."""
+    async def _adopt(self, configuration: Configuration, *, before: Sequence[UserRow] = ()) -> None:
+        """Make a configuration the one in force: in one transaction, then in memory at once.
+
+        `before` are the lists that were read in an earlier life. With another `watch.source` others take
+        their place, and begin where those ended.
+        """
         settings, orders = configuration.settings, configuration.orders
-        terms = terms_of(configuration)
+        terms = configuration.terms
         now = self._outside.clock.wall()
         start_at = start_of(settings.watch.start, now=now)
         followed = self.intake.followed
@@ -238,9 +243,18 @@ class App:
             closed = tx.adopt_rules(orders.rules.fingerprints)
             if closed:
                 log.info("rules.closed", rules=list(closed))
-            tx.leave(set(tx.watched()) - terms.keys(), now)
-            rows = tx.add_users([ListId(uid) for uid in terms if uid not in followed], start_at)
-            new = {row.uid for row in rows if row.is_unread and settings.watch.start == "now"}
+            is_moved = tx.adopt_source(settings.watch.source)
+            since = read_up_to(before, rate=settings.api.requests_per_minute / WINDOW_S) if is_moved else None
+            if is_moved:
+                log.warning("watch.source_changed", source=settings.watch.source, new_lists_from=since)
+            # Members whose own lists are not read (one list for all) stay: the store knows who found them.
+            tx.leave(set(tx.watched()) - terms.keys() - configuration.roster.members.keys(), now)
+            unread = {uid for timer in tx.timers() for uid in timer.lists} - terms.keys()
+            tx.close_users(unread, "no longer watched")
+            rows = tx.add_users([ListId(uid) for uid in terms if uid not in followed], since or start_at)
+            # A start of "now" was told by our clock, and is corrected when CometChat's is known.
+            is_now = settings.watch.start == "now" and since is None
+            new = {row.uid for row in rows if row.is_unread and is_now}
             return rows, frozenset(new), tx.timers()
 
         # At a standstill: no page is judged by the old orders after the new ones are in the store, and no
@@ -312,15 +326,14 @@ def start_of(start: datetime | Literal["now", "beginning"], *, now: datetime) ->
     return now.replace(microsecond=0) if start == "now" else BEGINNING
 
 
-def terms_of(configuration: Configuration) -> dict[str, Wish]:
-    """The lists to read, and what each of them is worth to the operator."""
-    members, groups = configuration.roster
-    source = configuration.settings.watch.source
-    known = {**members, **{group_list(guid): member for guid, member in groups.items()}}
-    return {
-        uid: Wish(known[uid].weight, known[uid].max_staleness) if uid in known else Wish()
-        for uid in lists_of(source, members, groups)
-    }
+def read_up_to(rows: Iterable[UserRow], *, rate: float) -> datetime | None:
+    """Up to where all these lists were read, as far as we know, when the process that read them ended.
+
+    A quiet list's stored watermark is old. But it was polled like all others, so it is behind the newest
+    one by no more than the rounds that `auto` promises at `rate` requests a second.
+    """
+    seen = [row.watermark for row in rows if row.watermark and row.left_at is None]
+    return max(seen) - timedelta(seconds=auto(len(seen), rate)) if seen else None
 
 
 def make_client(settings: Settings, *, http: httpx.AsyncBaseTransport, clock: Clock) -> Client:

@@ -11,9 +11,11 @@ from monitor.delivery.policy import RouteSpec
 from monitor.evaluation import Orders
 from monitor.lists import ONE_FOR_ALL
 from monitor.roster import Roster, Uids, roster
+from monitor.schedule.turns import Wish
 from monitor.settings import Reader, Settings, SettingsError
 from monitor.settings.text import source_of
 from monitor.settings.uids import uids
+from monitor.terms import terms_of
 from rules import spec
 from rules.engine import RuleSet
 from rules.model import UserId
@@ -58,6 +60,11 @@ class Configuration:
     def _named(self) -> Iterator[Path]:
         yield from self.files
         yield from map(Path, self.settings.rules.files)
+
+    @property
+    def terms(self) -> dict[str, Wish]:
+        """The lists to read, and what each is worth. Made anew each time: ask once."""
+        return terms_of(self.roster, self.settings.watch.source)
 
     @property
     def orders(self) -> Orders:

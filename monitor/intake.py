@@ -123,7 +123,7 @@ class Intake:
         for row in rows:
             self._health.sight(row.uid).since = wall
             self._expect_timers(row.uid)
-            self._expect_look(row.uid, row.looked_at)
+            self._expect_look(row.uid, None)
 
     def wish(self, wishes: Mapping[str, Wish]) -> None:
         """Take over other weights and promises of lists that are followed already."""

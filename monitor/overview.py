@@ -40,6 +40,7 @@ class Overview:
         self._configuration = configuration
         self._queues = queues
         self._watching_since = watching_since
+        self._version = version("cometwatch")  # looked up on disk
         self.tally = Tally()  #: as of the last `count`
         self._worst: tuple[ListId, ...] = ()
 
@@ -49,7 +50,7 @@ class Overview:
         intake = self._intake
         allowance, monotonic = intake.allowance, self._clock.monotonic()
         return StatusView(
-            version=version("cometwatch"),
+            version=self._version,
             app=settings.api.app,
             now=now,
             started_at=health.started_at,

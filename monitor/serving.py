@@ -17,7 +17,7 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.registry import CollectorRegistry
 
 from monitor import logs
-from monitor.app import App, Outside, terms_of
+from monitor.app import App, Outside
 from monitor.clock import Clock, system_wall
 from monitor.configuration import Configuration, read
 from monitor.delivery.sinks.post import open_http as open_sinks
@@ -61,7 +61,7 @@ def refuse_impossible(reader: Reader, configuration: Configuration) -> None:
     Only at a start: while running, a secret may be on its way and promises stretch.
     """
     unreadable = reader.secret_problems(configuration.settings)
-    if problems := (*unreadable, *broken_promises(reader, configuration, terms_of(configuration))):
+    if problems := (*unreadable, *broken_promises(reader, configuration, configuration.terms)):
         raise SettingsError(problems)
 
 

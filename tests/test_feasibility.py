@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from monitor.app import terms_of
 from monitor.configuration import read
 from monitor.feasibility import broken_promises
 from monitor.serving import refuse_impossible
@@ -23,7 +22,7 @@ def told(tmp_path: Path, rest: str) -> list[str]:
     file = tmp_path / "c.yaml"
     file.write_text(LEAST + rest)
     configuration = read(file, {})
-    problems = broken_promises(Reader(file, {}), configuration, terms_of(configuration))
+    problems = broken_promises(Reader(file, {}), configuration, configuration.terms)
     return [str(problem).removeprefix(f"{file}:") for problem in problems]
 
 

@@ -38,6 +38,7 @@ MAY = {
     "monitor.delivery.backoff": {"rules.model"},
     "monitor.timers": {"rules.model"},
     "monitor.health": {"rules.model"},
+    "monitor.terms": {"monitor.lists", "monitor.roster", "monitor.schedule"},
     "monitor.notices": {"rules.model", "msgspec"},
     "monitor.evaluation": {
         "rules", "monitor.lists", "monitor.store.values", "monitor.delivery.policy", "msgspec",

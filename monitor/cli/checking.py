@@ -94,8 +94,6 @@ class Findings:
 
 def examine(given: Given) -> Findings:
     """Everything that can be told without starting: settings, secrets, rules, routes, promises."""
-    from monitor.app import terms_of  # all that runs: not for `schema`
-
     found = Findings()
     try:
         reader = Reader(given.config, given.env)
@@ -106,7 +104,7 @@ def examine(given: Given) -> Findings:
     except SettingsError as error:
         found.problems += error.problems
         return found
-    found.problems += broken_promises(reader, configuration, terms_of(configuration))
+    found.problems += broken_promises(reader, configuration, configuration.terms)
     rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))
     if settings.receivers:

@@ -142,8 +142,6 @@ def _span(option: str, text: str) -> timedelta:
 
 def asked(source: Given, options: Options, *, from_store: bool = False) -> Question:
     """What the settings ask for, with the options laid over. Raises ConfigError or StoreError."""
-    from monitor.app import terms_of
-
     written = read(source.config, source.env)
     settings = options.laid_over(written.settings)
     who = roster(settings, listed=written.listed, found={})
@@ -154,7 +152,7 @@ def asked(source: Given, options: Options, *, from_store: bool = False) -> Quest
         configuration, loads = _recorded(source, configuration)
     else:
         notes = tuple(_uncounted(configuration))
-    parts = parts_of(terms_of(configuration), configuration.roster)
+    parts = parts_of(configuration.terms, configuration.roster)
     if options.users is not None:
         parts, notes = options._replace(max_staleness=_common(settings)).plain().parts, ()
     if not parts:
@@ -187,8 +185,6 @@ def _uncounted(configuration: Configuration) -> Iterator[str]:
 
 def _recorded(source: Given, configuration: Configuration) -> tuple[Configuration, tuple[Load, ...]]:
     """The lists as the store knows them, those that were discovered too, and how busy they are now."""
-    from monitor.app import terms_of
-
     with source.store() as store:
         rows = {row.uid: row for row in store.users() if row.left_at is None}
     found: dict[str, list[Any]] = {}
@@ -196,7 +192,7 @@ def _recorded(source: Given, configuration: Configuration) -> tuple[Configuratio
         if row.cohort is not None:
             found.setdefault(row.cohort, []).append(row.uid)
     configuration = configuration.finding(found)
-    terms = terms_of(configuration)
+    terms = configuration.terms
     known = [(rows[uid].activity, wish) for uid, wish in terms.items() if uid in rows]  # type: ignore[index]
     if not any(packed for packed, _ in known):
         raise ConfigError(

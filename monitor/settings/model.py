@@ -174,7 +174,7 @@ class Poll(Section):
         default=64,
         ge=1,
         le=500,
-        description="Requests in flight, each on a connection of its own: polls a second times their seconds.",
+        description="Requests in flight, each on its own connection: polls a second times their seconds.",
     )
 
 

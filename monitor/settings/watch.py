@@ -160,7 +160,7 @@ class Watch(Section):
     def _somebody(self) -> Self:
         if self.source == "groups" and not self.groups:
             raise wrong("groups is missing: source groups reads the lists of these groups and no others")
-        if self.source != "app" and not (self.users or self.cohorts or self.groups):
+        if not (self.users or self.cohorts or self.groups):
             raise wrong("nobody is watched: give users, cohorts or groups")
         return self
 

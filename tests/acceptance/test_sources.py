@@ -137,6 +137,22 @@ async def test_what_the_app_said_while_we_were_down_is_told_once(
     assert files(stage) == ["before.png", "meanwhile.png", "after.png"]
 
 
+async def test_another_source_begins_where_the_one_before_ended(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor():
+        await until(5)
+        share(stage.world, "before.png")
+        await until(60)
+    share(stage.world, "between.png")
+    await until(90)
+    async with stage.monitor(APP):
+        await until(100)
+        share(stage.world, "after.png")
+        await until(120)
+    assert files(stage) == ["before.png", "between.png", "after.png"]
+
+
 async def test_who_is_watched_from_now_on_is_watched_without_a_list_more(
     stage: Stage, autojump_clock: MockClock
 ) -> None:

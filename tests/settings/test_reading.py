@@ -354,7 +354,7 @@ def test_users_cohorts_and_groups_mean_what_they_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "watch", ["{source: app}", "{groups: [hiking]}", "{groups: [hiking], source: groups}"]
+    "watch", ["{groups: [hiking]}", "{groups: [hiking], source: app}", "{groups: [hiking], source: groups}"]
 )
 def test_users_need_not_be_named_where_something_else_is_read(tmp_path: Path, watch: str) -> None:
     assert read(tmp_path, LEAST.replace("{users: [superhero2]}", watch)).watch.users == ()

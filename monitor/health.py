@@ -32,6 +32,7 @@ class Health:
     sights: dict[UserId, Sight] = field(default_factory=dict)
     last_success_at: datetime | None = None
     failing_since: datetime | None = None  #: the first failure after the last answer
+    failures_in_a_row: int = 0  #: of anybody's polls since then
     last_error: str | None = None
     store_error: str | None = None
     config_error: str | None = None  #: why the last reload was refused
@@ -49,6 +50,7 @@ class Health:
         """CometChat answered a poll: we see, whatever becomes of the answer."""
         self.last_success_at = now
         self.failing_since = self.last_error = None
+        self.failures_in_a_row = 0
 
     def accounted(self, uid: UserId, *, now: datetime) -> None:
         """The answer to a poll of `uid` was evaluated, and what it brought is durable."""
@@ -71,6 +73,7 @@ class Health:
     def failed(self, uid: UserId, *, error: str, now: datetime) -> int:
         """A poll of `uid` got no usable answer. Returns how many in a row."""
         self.last_error = error
+        self.failures_in_a_row += 1
         if self.failing_since is None:
             self.failing_since = now
         self.sight(uid).failed_at = now

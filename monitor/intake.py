@@ -33,7 +33,6 @@ from rules.model import ListId, Message
 
 log = structlog.get_logger(__name__)
 
-POLLERS: Final = 16  # one page takes 0.1 to 0.5 s, so this covers the largest quota of one app
 SAMPLED: Final = 2000  # lists, for the prediction
 LEAST_RATE: Final = 1.0  # requests a minute: with none left no promise can be worked out
 TIMER_MARGIN_S: Final = 0.5  # past due + settle + the watermark's own margin
@@ -62,7 +61,7 @@ class Intake:
         settle: timedelta,
         look_every: timedelta | None,
         at: Callable[[str], None] = lambda _: None,
-        pollers: int = POLLERS,
+        pollers: int,
     ) -> None:
         """`look_every`: how often a list gets its second look; None for never."""
         self.accounts = accounts
@@ -148,6 +147,9 @@ class Intake:
         """The list's cursor as we believe it stored."""
         followed = self._lists.get(uid)
         return followed.stored if followed else Cursor()
+
+    def __len__(self) -> int:
+        return len(self._lists)
 
     @property
     def followed(self) -> frozenset[ListId]:

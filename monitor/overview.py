@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from heapq import nsmallest
 from importlib.metadata import version
+from itertools import islice
 from typing import Final
+
+import trio
 
 from monitor.clock import Clock
 from monitor.configuration import Configuration
@@ -17,6 +21,7 @@ from monitor.web.view import WORST_FIRST, BudgetView, StatusView, Tally, UserSta
 from rules.model import ListId
 
 SILENCE: Final = timedelta(minutes=2)  # without any answered poll for longer, the work has stopped
+AT_ONCE: Final = 2000  # lists that are counted before polls have their turn again
 SHOWN: Final = 200  #: lists that the page names, the worst ones
 NEVER: Final = Sight()
 
@@ -83,21 +88,27 @@ class Overview:
             return tuple(map(self._view, sorted(self._intake.followed)))
         return (self._view(ListId(uid)),) if self._intake.follows(ListId(uid)) else ()
 
-    def count(self) -> Tally:
-        """Go through all lists: how many are in each state, and which are the worst."""
+    async def count(self) -> Tally:
+        """Go through all lists, while polls go on: how many are in each state, and which are the worst."""
         states = dict.fromkeys(UserState, 0)
-        ranked: list[tuple[int, datetime, ListId]] = []
-        for uid in self._intake.followed:
-            sight = self._health.sights.get(uid, NEVER)
-            state = self._state(uid, sight)
-            states[state] += 1
-            seen = sight.watermark or sight.since or self._health.started_at
-            ranked.append((WORST_FIRST[state], seen, uid))
-        worst = nsmallest(SHOWN, ranked)
-        oldest = min((seen for _, seen, _ in ranked), default=None)
+        oldest: datetime | None = None
+        worst: list[tuple[int, datetime, ListId]] = []
+        for some in batched(self._intake.followed):
+            ranked = [self._ranked(uid) for uid in some]
+            for state, number in Counter(state for state, _, _ in ranked).items():
+                states[state] += number
+            seen = min(seen for _, seen, _ in ranked)
+            oldest = seen if oldest is None else min(oldest, seen)
+            places = [(WORST_FIRST[state], seen, uid) for state, seen, uid in ranked]
+            worst = nsmallest(SHOWN, [*worst, *places])
+            await trio.lowlevel.checkpoint()
         self._worst = tuple(uid for _, _, uid in worst)
         self.tally = Tally(states=states, lag_s=self._lag(oldest))
         return self.tally
+
+    def _ranked(self, uid: ListId) -> tuple[UserState, datetime, ListId]:
+        sight = self._health.sights.get(uid, NEVER)
+        return self._state(uid, sight), sight.watermark or sight.since or self._health.started_at, uid
 
     def _lag(self, seen: datetime | None) -> float | None:
         now = self._clock.wall() + self._intake.accounts.skew
@@ -129,3 +140,9 @@ class Overview:
     def _paused_until(self, now: datetime) -> datetime | None:
         until = self._intake.allowance.gate.closed_until
         return None if until is None else now + timedelta(seconds=until - self._clock.monotonic())
+
+
+def batched(uids: Iterable[ListId]) -> Iterator[list[ListId]]:
+    rest = iter(uids)
+    while some := list(islice(rest, AT_ONCE)):
+        yield some

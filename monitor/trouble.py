@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 UNKNOWN_FIRST_S: Final = 60.0  # a user who was only just created
 UNKNOWN_MOST_S: Final = 3600.0
 STORE_MOST_S: Final = 30.0
+TOLD_ONE_BY_ONE: Final = 20
 
 OUTCOMES: Final[Mapping[type[SourceError], str]] = {
     RateLimited: "rate_limited",
@@ -77,7 +78,9 @@ class Trouble:
         # Who is next in line behind a closed gate waits for it, like everybody.
         retry_in = 1.0 if concerns_all else backoff(failures, random=self._random)
         told = max(retry_in, self._allowance.wait()) if concerns_all else retry_in
-        log.warning("poll.failed", user=uid, retry_in_s=round(told, 1), reason=str(error))
+        # An outage fails every list in turn: that we are blind is told elsewhere, once.
+        say = log.warning if self._health.failures_in_a_row <= TOLD_ONE_BY_ONE else log.debug
+        say("poll.failed", user=uid, retry_in_s=round(told, 1), reason=str(error))
         self.retry(uid, retry_in)
 
     def unknown(self, uid: ListId, error: UnknownUser, *, endpoint: str) -> None:

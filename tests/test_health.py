@@ -46,6 +46,15 @@ def test_an_unknown_user_is_an_answer() -> None:
     assert health.sight(ALICE).unknown
 
 
+def test_an_outage_is_counted_over_all_lists() -> None:
+    health = Health(started_at=START)
+    for uid in (ALICE, BOB, ALICE):
+        health.failed(uid, error="down", now=at(1))
+    assert health.failures_in_a_row == 3
+    health.answered(now=at(2))
+    assert health.failures_in_a_row == 0
+
+
 def test_failures_are_counted_in_a_row() -> None:
     health = Health(started_at=START)
     assert [health.failed(ALICE, error="down", now=at(n)) for n in range(3)] == [1, 2, 3]

@@ -151,12 +151,6 @@ def decode_counts(body: bytes) -> tuple[Count, ...]:
     return tuple(_count(row) for row in rows)
 
 
-def decode_users(body: bytes) -> tuple[Party, ...]:
-    """The users in `body`; an entry without a uid is left out. Raises Undecodable."""
-    rows, _ = open_envelope(body)
-    return tuple(user for row in rows if (user := _user(row)) is not None)
-
-
 def decode_user(body: bytes) -> Party:
     """The one user in `body`. Raises Undecodable."""
     try:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.source.pages import Undecodable, decode, decode_counts, decode_user, decode_users, read_row
+from monitor.source.pages import Undecodable, decode, decode_counts, decode_user, read_row
 from monitor.source.shape import FIELD_NAMES, MAX_CHARS, structure
 from rules.model import Attachment, Message, Party
 from tests.source.rows import SAMPLE, Json, a_body, a_call, a_group, a_row, a_user
@@ -481,13 +481,6 @@ def test_a_hostile_page_that_is_none_is_undecodable(body: bytes) -> None:
 def test_counts_that_are_none_are_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable):
         decode_counts(body)
-
-
-def test_users_are_read_and_odd_ones_left_out() -> None:
-    body = (
-        b'{"data":[{"uid":"Ann","name":"Ann Lee","role":"default"},{"uid":5},null,{"uid":"bob","name":{}}]}'
-    )
-    assert decode_users(body) == (Party(id="ann", name="Ann Lee", role="default"), Party(id="bob"))
 
 
 def test_a_user_is_read() -> None:

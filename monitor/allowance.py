@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 KEY_PROBE_S: Final = 30.0  # a refused key: one request per this time, with the key file read again
 PAUSE_DEFAULT_S: Final = 60.0  # a 429 without Retry-After; the API's own documentation says 60 s
+OUTAGE: Final = "CometChat can't be reached"
+OUTAGE_FIRST_S: Final = 2.0  # to the first probe; the time doubles with each that fails
+OUTAGE_MOST_S: Final = 30.0  # what happened meanwhile waits no longer than that once CometChat is back
 PAUSE_MOST_S: Final = 300.0  # an absurd Retry-After must not blind us for hours
 SHORTEST_WAIT_S: Final = 0.001  # below it a float deadline may not lie after the present
 
@@ -36,6 +39,7 @@ class Allowance:
         self._clock = clock
         self._line = trio.StrictFIFOLock()
         self._changed = trio.Event()
+        self._outage_probes = 0
 
     async def grant(self, choose: Callable[[float], T | None]) -> tuple[T, bool] | None:
         """Wait until a request may start; then `choose(now)` says what for, as late as possible.
@@ -74,6 +78,7 @@ class Allowance:
         if is_probe:
             log.info("source.resumed", paused_for=self.gate.reason)
             self.gate.open()
+            self._outage_probes = 0
             self._wake()
 
     def learn(self, rate: RateInfo, *, api_now: datetime) -> None:
@@ -100,6 +105,14 @@ class Allowance:
             case _:
                 return False
         return True
+
+    def unreachable(self, *, is_probe: bool) -> None:
+        """CometChat fails everybody: hold all back but for single probes, until one is answered."""
+        if self.gate.closed_until is not None and not is_probe:  # begun before, by somebody else
+            return
+        seconds = min(OUTAGE_MOST_S, OUTAGE_FIRST_S * 2.0 ** min(self._outage_probes, 16))
+        self._outage_probes += 1
+        self.gate.close(now=self._clock.monotonic(), seconds=seconds, reason=OUTAGE)
 
     def over(self, *, is_probe: bool) -> None:
         """The request ended, however it did; or the gate would stay shut for ever."""

@@ -278,7 +278,7 @@ class Intake:
             await self._close_stranded()
             return None
         except SourceError as error:
-            self._trouble.unanswered(uid, error, endpoint=endpoint)
+            self._trouble.unanswered(uid, error, endpoint=endpoint, is_probe=is_probe)
             return None
         self._metrics.answered(endpoint, self._clock.monotonic() - began)
         self.accounts.skew = page.skew

@@ -175,7 +175,7 @@ class Metrics:
         )
         self.source_paused_until_timestamp_seconds = self._gauge(
             "source_paused_until_timestamp_seconds",
-            "When polling goes on after a rate limit; 0 while not paused.",
+            "When polling goes on after a rate limit or a refused key; 0 while not paused.",
         )
         self.source_blind_seconds = self._gauge(
             "source_blind_seconds", "How long no poll has succeeded while some were due; 0 while we can see."

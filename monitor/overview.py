@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from monitor.allowance import OUTAGE
 from monitor.clock import Clock
 from monitor.configuration import Configuration
 from monitor.health import Health, Sight
@@ -73,6 +74,7 @@ class Overview:
             timers_pending=len(intake.accounts.timers),
             watching_since=self._watching_since,
             paused_until=self._paused_until(now),
+            paused_for=intake.allowance.gate.reason,
             blind_since=health.blind_since(now, after=settings.blind_after),
             last_poll_at=health.last_success_at,
             last_commit_at=health.last_commit_at,
@@ -138,7 +140,8 @@ class Overview:
         return UserState.CATCHING_UP if self._intake.is_behind(uid) else UserState.CURRENT
 
     def _paused_until(self, now: datetime) -> datetime | None:
-        until = self._intake.allowance.gate.closed_until
+        gate = self._intake.allowance.gate
+        until = None if gate.reason == OUTAGE else gate.closed_until  # that we can't see is no pause
         return None if until is None else now + timedelta(seconds=until - self._clock.monotonic())
 
 

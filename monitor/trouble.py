@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from monitor.allowance import Allowance
+from monitor.allowance import OUTAGE_MOST_S, Allowance
 from monitor.clock import Clock
 from monitor.errors import StoreError
 from monitor.health import Health
@@ -35,6 +35,9 @@ UNKNOWN_FIRST_S: Final = 60.0  # a user who was only just created
 UNKNOWN_MOST_S: Final = 3600.0
 STORE_MOST_S: Final = 30.0
 TOLD_ONE_BY_ONE: Final = 20
+OUTAGE_AFTER: Final = 5  # failures in a row, whosesoever: this is not one list's trouble
+SOON_S: Final = 5.0
+OUTAGES: Final = (Unreachable, ServerError, BadResponse)
 
 OUTCOMES: Final[Mapping[type[SourceError], str]] = {
     RateLimited: "rate_limited",
@@ -69,19 +72,31 @@ class Trouble:
         self._clock = clock
         self._random = random
 
-    def unanswered(self, uid: ListId, error: SourceError, *, endpoint: str) -> None:
+    def unanswered(self, uid: ListId, error: SourceError, *, endpoint: str, is_probe: bool) -> None:
         """CometChat refused, failed or could not be reached. UnknownUser has a method of its own."""
         self._count(error, endpoint)
         is_own = isinstance(error, BadKey | NoAccess) and self._health.fails_alone(uid)
-        concerns_all = not is_own and self._allowance.refused(error)
+        is_refused = not is_own and self._allowance.refused(error)
         failures = self._health.failed(uid, error=str(error), now=self._clock.wall())
+        is_outage = isinstance(error, OUTAGES) and self._health.failures_in_a_row >= OUTAGE_AFTER
+        if is_outage:
+            self._allowance.unreachable(is_probe=is_probe)
+        retry_in = self._retry_in(failures, is_refused=is_refused, is_outage=is_outage)
         # Who is next in line behind a closed gate waits for it, like everybody.
-        retry_in = 1.0 if concerns_all else backoff(failures, random=self._random)
-        told = max(retry_in, self._allowance.wait()) if concerns_all else retry_in
+        told = max(retry_in, self._allowance.wait()) if is_refused else retry_in
         # An outage fails every list in turn: that we are blind is told elsewhere, once.
         say = log.warning if self._health.failures_in_a_row <= TOLD_ONE_BY_ONE else log.debug
         say("poll.failed", user=uid, retry_in_s=round(told, 1), reason=str(error))
         self.retry(uid, retry_in)
+
+    def _retry_in(self, failures: int, *, is_refused: bool, is_outage: bool) -> float:
+        # 1. next in line when the gate opens  2. soon after it, so that another list is the next probe: the
+        #    failure might be this one's own  3. alone
+        if is_refused:
+            return 1.0
+        if is_outage:
+            return min(self._allowance.wait(), OUTAGE_MOST_S) + self._random.uniform(1.0, SOON_S)
+        return backoff(failures, random=self._random)
 
     def unknown(self, uid: ListId, error: UnknownUser, *, endpoint: str) -> None:
         """CometChat knows no such user or group: it is asked for seldom from now on."""

@@ -85,7 +85,8 @@ class StatusView(Value, frozen=True, kw_only=True, omit_defaults=False):
     rules: int = 0
     timers_pending: int = 0
     watching_since: datetime | None = None
-    paused_until: datetime | None = None  #: a rate limit stops all polling until then
+    paused_until: datetime | None = None  #: a rate limit or a refused key stops all polling until then
+    paused_for: str | None = None  #: why nobody may ask but one probe at a time
     blind_since: datetime | None = None  #: set once that has lasted long enough to tell people
     last_poll_at: datetime | None = None  #: the last answered poll of anybody
     last_commit_at: datetime | None = None

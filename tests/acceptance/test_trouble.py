@@ -386,3 +386,34 @@ async def test_a_blindness_is_remembered_among_a_thousand_younger_alerts(
         stage.world.faults.clear()
         await until(700)
     assert stage.receivers.told("cometwatch-blind") == [("firing", ()), ("resolved", ())]
+
+
+@pytest.mark.parametrize("kind", ["server-error", "reset"])
+async def test_after_an_outage_everything_is_found_within_the_time_of_one_probe(
+    stage: Stage, autojump_clock: MockClock, kind: str
+) -> None:
+    async with stage.monitor():
+        await until(20)
+        stage.world.faults.add(Fault(kind=kind))
+        await until(60)
+        share(stage.world, "meanwhile.png")
+        share(stage.world, "too.png", to="superhero3")
+        await until(900)
+        probes = [asked for asked in stage.world.requests if asked.at > START.timestamp() + 600]
+        assert 300 / 40 < len(probes) <= 300 / 30 + 1
+        stage.world.faults.clear()
+        await until(900 + 30 + 10)
+        assert len(stage.receivers.told("attachment")) == 2
+
+
+async def test_a_list_that_always_fails_leaves_the_others_alone(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor():
+        await until(5)
+        stage.world.faults.add(Fault(kind="server-error", uid="superhero3"))
+        for at in range(60, 900, 60):
+            await until(at)
+            share(stage.world, f"{at}.png")
+            await until(at + 30)
+            assert len(stage.receivers.told("attachment")) == at // 60

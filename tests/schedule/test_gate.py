@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from statistics import fmean
 
@@ -10,7 +9,6 @@ import pytest
 
 from tests.bench.scheduling.course import run
 from tests.bench.scheduling.ours import Ours
-from tests.bench.scheduling.picture import draw
 from tests.bench.scheduling.score import Score, measured, ratio
 from tests.bench.scheduling.settings import GATE, OUTAGE
 from tests.bench.scheduling.table import backlogs, bars, table
@@ -63,12 +61,10 @@ def test_the_bench_itself_is_sound(scores: Scores) -> None:
         assert score.worst_gap == pytest.approx(0.25, abs=0.01)
 
 
-def test_the_figures_are_shown_and_drawn(scores: Scores, tmp_path: Path) -> None:
+def test_the_figures_are_shown(scores: Scores) -> None:
     shown = {GATE: scores}
     for text in (table(shown), bars(shown), backlogs(scores)):
         assert all(policy in text for policy in POLICIES)
-    draw(shown, tmp_path / "build" / "scheduling.png")
-    assert (tmp_path / "build" / "scheduling.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_requests_keep_to_the_budget() -> None:

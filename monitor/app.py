@@ -197,7 +197,7 @@ class App:
                     intake.start_soon(self.discovery.run, name="discover")
                     if reload is not None:
                         intake.start_soon(self._reload_when_told, reload, name="reload")
-                    log.info("monitor.started", url=url, users=len(self.intake.followed))
+                    log.info("monitor.started", url=url, lists=len(self.intake.followed))
                     task_status.started(url)
                     await stop.wait()
                     intake.cancel_scope.cancel()
@@ -290,7 +290,11 @@ class App:
             configuration = await self._outside.run_sync(self._read)
             check_fixed(self.configuration.settings, configuration.settings)
             if configuration.is_same(self.configuration):
+                if self.health.config_error:  # the mistake was taken back
+                    self._took_effect(self.configuration)
+                    log.info("config.restored", reason=reason)
                 return True
+            before = self.intake.followed
             async with self._adopting:
                 await self._adopt(configuration.finding(self.discovery.found))
         except (ConfigError, StoreError) as error:
@@ -301,7 +305,15 @@ class App:
         self._took_effect(configuration)
         self.fleet.employ(self._posts(configuration.settings))
         self.discovery.reconsider()
-        log.info("config.reloaded", reason=reason, rules=len(configuration.rules.rules))
+        after = self.intake.followed
+        log.info(
+            "config.reloaded",
+            reason=reason,
+            rules=len(configuration.rules.rules),
+            lists=len(after),
+            came=len(after - before),
+            went=len(before - after),
+        )
         return True
 
     # --- what parts tell ---------------------------------------------------------------------------------

@@ -74,6 +74,9 @@ async def test_a_reload_is_taken_whole_or_not_at_all(stage: Stage, autojump_cloc
         assert f"{rules}:5:" in (app.caretaker.overview.status().config_error or "")
         say(stage.world, "help again")
         await until(25)
+        rules.write_text(LOUD, encoding="utf-8")
+        assert await app.reload("test")  # what is in force already
+        assert app.caretaker.overview.status().config_error is None
     assert len(stage.receivers.told("shouting")) == 2
 
 

@@ -105,6 +105,7 @@ def examine(given: Given) -> Findings:
         found.problems += error.problems
         return found
     found.problems += broken_promises(reader, configuration, configuration.terms)
+    found.problems += empty_files(reader, configuration)
     rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))
     if settings.receivers:
@@ -115,7 +116,7 @@ def examine(given: Given) -> Findings:
 def _watched(configuration: Configuration) -> Iterator[str]:
     """How many there are to watch; who is to be discovered is not known yet."""
     watch, roster = configuration.settings.watch, configuration.roster
-    if roster.members or not (watch.groups or watch.cohorts):
+    if roster.members or not (watch.groups or any(watch.discovered)):
         yield _count(len(roster.members), "user")
     if discovered := len(list(watch.discovered)):
         yield f"{_count(discovered, 'cohort')} to discover"
@@ -130,6 +131,15 @@ def _labelled(configuration: Configuration) -> dict[str, Labels]:
     unknown = {f"cohort {one.name}": one.labels for one in cohorts if one.discover is not None}
     groups = {f"group {guid}": member.labels for guid, member in roster.groups.items()}
     return {**members, **unknown, **groups}
+
+
+def empty_files(reader: Reader, configuration: Configuration) -> Iterator[Problem]:
+    """A warning for each cohort whose file names nobody: right on the first day, else a file cut short."""
+    for position, cohort in enumerate(configuration.settings.watch.cohorts):
+        if cohort.file and not configuration.listed[cohort.name]:
+            place = reader.place(("watch", "cohorts", position, "file"))
+            message = f'{cohort.file} names nobody: cohort "{cohort.name}" watches no user'
+            yield Problem(place, message, is_warning=True)
 
 
 def unreachable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
@@ -22,6 +22,7 @@ from monitor.schedule.activity import Activity
 from monitor.schedule.forecast import Part
 from monitor.schedule.plan import Load
 from monitor.settings.forms import duration, duration_text
+from monitor.settings.reading import NOT_SETTINGS, PREFIX
 
 if TYPE_CHECKING:
     from monitor.settings import Settings
@@ -79,12 +80,18 @@ def plan(
     if from_store and users is not None:
         raise typer.BadParameter("--from-store knows its lists: leave out --users")
     plain = source.config is None and users is not None
+    if not plain and source.config is None and not _are_settings_in(source.env):
+        raise typer.BadParameter("say whom to plan for: --users 1000, or --config with your settings")
     question = options.plain() if plain else asked(source, options, from_store=from_store)
     lines = list(_told(question))
     if as_json:
         print_json(document(question, lines))
     else:
         _show(question, lines)
+
+
+def _are_settings_in(env: Mapping[str, str]) -> bool:
+    return any(name.startswith(PREFIX) and name not in NOT_SETTINGS for name in env)
 
 
 # --- what is asked ------------------------------------------------------------------------------------

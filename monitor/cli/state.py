@@ -106,7 +106,7 @@ def running(listen: str) -> dict[str, Any] | None:
 def _stored_user(row: UserRow) -> dict[str, Any]:
     return {
         "uid": row.uid,
-        "state": "stored",
+        "state": "unwatched" if row.left_at else "stored",
         "cursor": row.cursor.id,
         "watermark": row.watermark and row.watermark.isoformat(),
         "start_at": row.start_at.isoformat(),
@@ -117,7 +117,7 @@ def _the_user(users: list[dict[str, Any]], uid: str) -> dict[str, Any]:
     by_uid = {user["uid"]: user for user in users}
     if uid not in by_uid:
         near = difflib.get_close_matches(uid, by_uid, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "watch.users names who is"
+        hint = f'did you mean "{near[0]}"?' if near else "`cometwatch status --json` lists who is"
         raise NotStored(f'"{uid}" is not watched ({hint})')
     return by_uid[uid]
 
@@ -136,8 +136,12 @@ def _show_status(
         typer.echo(f"Watching app {live['app']} since {_time(live['started_at'])}: {_budget(live)}")
     else:
         typer.echo(f"NOT WORKING: {'; '.join(live['reasons'])}")
+    if live and live["paused_until"]:
+        typer.echo(f"PAUSED until {_time(live['paused_until'])}: CometChat asked for it, or refuses the key.")
+    if live and live["config_error"]:
+        typer.echo(f"RELOAD REFUSED, the configuration before it is in force: {live['config_error']}")
     typer.echo()
-    columns = ("list", "state", "lag", "promised", "last poll", "cursor", "seen up to", "last error")
+    columns = ("list", "state", "lag", "polled within", "last poll", "cursor", "seen up to", "last error")
     print_table(columns, map(_user, users), empty="No user was watched yet.")
     if hidden:
         typer.echo(f"{hidden} more are not in trouble: `cometwatch status UID` shows one, --json all.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from monitor.settings.forms import (
     Duration,
@@ -156,10 +156,18 @@ class Watch(Section):
         "them. app: one list for all. groups: only the lists of watch.groups. See: doctor.",
     )
 
+    @field_validator("source")
+    @classmethod
+    def _lists_to_read(cls, source: Source, known: ValidationInfo) -> Source:
+        if source == "groups" and known.data.get("groups") == ():
+            raise wrong(
+                "groups reads the lists of watch.groups and no others, and there are none: "
+                "add groups: [hiking], or choose another source"
+            )
+        return source
+
     @model_validator(mode="after")
     def _somebody(self) -> Self:
-        if self.source == "groups" and not self.groups:
-            raise wrong("groups is missing: source groups reads the lists of these groups and no others")
         if not (self.users or self.cohorts or self.groups):
             raise wrong("nobody is watched: give users, cohorts or groups")
         return self

@@ -115,6 +115,17 @@ def test_a_promise_shorter_than_a_poll_is_refused(desk: Desk) -> None:
     ) in result.stderr
 
 
+def test_a_file_that_names_nobody_is_warned_of(desk: Desk) -> None:
+    (desk.folder / "agents.txt").write_text("# nobody yet\n", "utf-8")
+    text = desk.config.read_text().replace(
+        "watch: {", "watch: {cohorts: [{name: agents, file: agents.txt}], "
+    )
+    desk.config.write_text(text)
+    result = desk("check")
+    assert result.exit_code == 0
+    assert 'agents.txt names nobody: cohort "agents" watches no user' in result.stderr
+
+
 def test_no_budget_on_sale_keeps_some_promises(desk: Desk) -> None:
     users = ", ".join(f"u{number}" for number in range(600))
     (line,) = wrong_promises(desk, f"users: [{users}]", requests=20_000, poll="{max_staleness: 2s}")

@@ -152,5 +152,11 @@ def test_wrong_options_are_told_with_the_right_form(desk: Desk, args: list[str],
     assert said in line
 
 
+def test_nobody_to_plan_for_is_told_how_to_say_whom() -> None:
+    result = CliRunner(env={"COMETWATCH_CONFIG": None}).invoke(app, ["plan"])
+    assert result.exit_code == 2
+    assert "say whom to plan for: --users 1000, or --config with your settings" in result.stderr
+
+
 def test_a_store_knows_its_users(desk: Desk) -> None:
     assert "leave out --users" in desk.wrong_use("plan", "--from-store", "--users", "5")

@@ -64,7 +64,7 @@ def test_a_user_who_is_not_watched(desk: Desk) -> None:
         'cometwatch: "ana" is not watched (did you mean "anna"?)'
     ]
     assert desk.refused("status", "zoe", code=1) == [
-        'cometwatch: "zoe" is not watched (watch.users names who is)'
+        'cometwatch: "zoe" is not watched (`cometwatch status --json` lists who is)'
     ]
 
 
@@ -90,6 +90,21 @@ async def test_a_monitor_whose_work_does_not_progress(desk: Desk, reopen: Reopen
         code, output = await asked(desk, replace(VIEW, blind_since=NOON), store, "status")
     assert code == 1
     assert "NOT WORKING: can't read CometChat since 2026-03-01 12:00:00 UTC" in output
+
+
+async def test_a_pause_and_a_refused_reload_are_told(desk: Desk, reopen: Reopen) -> None:
+    view = replace(VIEW, paused_until=NOON, config_error="agents.txt:4:1: a uid has no @")
+    with reopen() as store:
+        code, output = await asked(desk, view, store, "status")
+    assert code == 0
+    assert "PAUSED until 2026-03-01 12:00:00Z" in output
+    assert "RELOAD REFUSED, the configuration before it is in force: agents.txt:4:1:" in output
+
+
+def test_who_is_not_watched_any_more_is_told_apart(desk: Desk, reopen: Reopen) -> None:
+    with reopen() as store, store.write() as tx:
+        tx.leave([ANNA], NOON)
+    assert [user["state"] for user in desk.json("status")["users"]] == ["unwatched"]
 
 
 async def test_as_json(desk: Desk, reopen: Reopen) -> None:

@@ -75,9 +75,9 @@ class Allowance:
 
     def answered(self, *, is_probe: bool) -> None:
         """CometChat answered: if this was the probe, everybody may ask again."""
-        if is_probe:
-            log.info("source.resumed", paused_for=self.gate.reason)
-            self.gate.open()
+        paused_for = self.gate.reason
+        if is_probe and self.gate.open():
+            log.info("source.resumed", paused_for=paused_for)
             self._outage_probes = 0
             self._wake()
 
@@ -91,6 +91,7 @@ class Allowance:
             reset_in=(rate.reset_at - api_now).total_seconds() if rate.reset_at else None,
             now=self._clock.monotonic(),
         )
+        self._wake()  # who waits for a reset may have more now: answers overtake one another
 
     def refused(self, error: SourceError) -> bool:
         """Hold everybody back if the refusal concerns everybody. Returns whether it does."""
@@ -117,7 +118,7 @@ class Allowance:
     def over(self, *, is_probe: bool) -> None:
         """The request ended, however it did; or the gate would stay shut for ever."""
         if is_probe:
-            self.gate.inconclusive()
+            self.gate.over()
             self._wake()
 
     def wait(self) -> float:

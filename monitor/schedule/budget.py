@@ -165,7 +165,8 @@ class Gate:
 
     def __init__(self) -> None:
         self._closed_until: float | None = None
-        self._probing = False
+        self._is_probing = False  # from the start of a probe to its end, also if it was answered before
+        self._is_overtaken = False  # closed again since the probe started: its answer opens nothing
         self.reason: str | None = None
 
     @property
@@ -177,25 +178,30 @@ class Gate:
         """Seconds until a request may try; infinity while a probe is under way."""
         if self._closed_until is None:
             return 0.0
-        return math.inf if self._probing else max(0.0, self._closed_until - now)
+        return math.inf if self._is_probing else max(0.0, self._closed_until - now)
 
     def take(self) -> bool:
-        """A request starts. True if it is the probe: only its end may open the gate."""
-        self._probing = self._closed_until is not None
-        return self._probing
+        """A request starts. True if it is the probe: only its answer may open the gate."""
+        if self._closed_until is None:
+            return False
+        self._is_probing, self._is_overtaken = True, False
+        return True
 
     def close(self, *, now: float, seconds: float, reason: str) -> None:
         """Hold everybody back. A later end never gets earlier by a second refusal of the same burst."""
         self._closed_until = max(self._closed_until or 0.0, now + seconds)
-        self._probing = False
+        self._is_overtaken = True
         self.reason = reason
 
-    def open(self) -> None:
-        """The probe was answered: the quota and the key are good again."""
-        self._closed_until = None
-        self._probing = False
-        self.reason = None
+    def open(self) -> bool:
+        """The probe was answered: all is well again, unless something was refused since it started.
 
-    def inconclusive(self) -> None:
-        """The probe ended without an answer about quota or key: let the next one try."""
-        self._probing = False
+        Returns whether the gate is open.
+        """
+        if not self._is_overtaken:
+            self._closed_until = self.reason = None
+        return self._closed_until is None
+
+    def over(self) -> None:
+        """The probe ended, with or without an answer about quota or key: if need be the next one may try."""
+        self._is_probing = False

@@ -77,7 +77,7 @@ def test_a_probe_without_an_answer_lets_the_next_one_try() -> None:
     gate = Gate()
     gate.close(now=0.0, seconds=1.0, reason="429")
     gate.take()
-    gate.inconclusive()
+    gate.over()
     assert gate.wait(2.0) == 0.0
 
 

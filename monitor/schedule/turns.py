@@ -97,12 +97,14 @@ class _Seat:
     polled_at: float  # start of the latest poll that was answered
     timer: float = math.inf  # somebody waits for this list at that moment
     look_at: float = math.inf
+    is_behind: bool = False  # rows are known to wait
 
 
 class _Flight(NamedTuple):
     lane: Lane
     began: float
     present: float  # in virtual time
+    timer: float  # that the poll was to answer, or infinity
 
 
 class Turns:
@@ -234,20 +236,21 @@ class Turns:
         if flight.lane is not Lane.SECOND_LOOK:  # which reads backwards and doesn't see what is new
             seat.polled_at = flight.began
             seat.key = flight.present + _stride(seat, now) * self._random.uniform(1 - JITTER, 1 + JITTER)
-        if more:
-            self._resting.drop(uid)
-            self._catching_up[uid] = None
-        else:
-            self._rest(uid, seat, until=flight.began + self._min_interval, now=now)
+        seat.is_behind = more
+        self._rest(uid, seat, until=now if more else flight.began + self._min_interval, now=now)
 
     def failed(self, uid: str, *, retry_in: float, now: float) -> None:
-        """A poll was not answered; the list waits `retry_in` seconds, timers or not, its place kept."""
+        """A poll was not answered; the list waits `retry_in` seconds, timers or not, its place kept.
+
+        Then it goes on catching up, or answers the timer that it was polled for.
+        """
         flight = self._flights.pop(uid, None)
         seat = self._seats.get(uid)
         if flight is None or seat is None:
             return
         if flight.lane is Lane.SECOND_LOOK:
             seat.look_at = min(seat.look_at, now)
+        seat.timer = min(seat.timer, flight.timer)
         self._rest(uid, seat, until=now + retry_in, now=now)
 
     # --- what others ask -----------------------------------------------------------------------------------
@@ -290,6 +293,7 @@ class Turns:
     def _start(self, turn: Turn, now: float) -> None:
         seat = self._seats[turn.uid]
         self._withdraw(turn.uid, seat)
+        timer = seat.timer
         match turn.lane:
             case Lane.SECOND_LOOK:
                 seat.look_at = math.inf
@@ -299,7 +303,7 @@ class Turns:
                 self._present = max(self._present, seat.key)
             case Lane.DEADLINE:
                 seat.timer = math.inf
-        self._flights[turn.uid] = _Flight(turn.lane, now, self._present)
+        self._flights[turn.uid] = _Flight(turn.lane, now, self._present, timer)
 
     def _withdraw(self, uid: str, seat: _Seat) -> None:
         self._deadlines.drop(uid, seat.wish.max_staleness)
@@ -325,6 +329,13 @@ class Turns:
             self._resting.put(uid, until)
         else:
             self._resting.drop(uid)
+            self._rise(uid, seat)
+
+    def _rise(self, uid: str, seat: _Seat) -> None:
+        """The rest is over."""
+        if seat.is_behind:
+            self._catching_up[uid] = None
+        else:
             self._compete(uid, seat)
 
     def _compete(self, uid: str, seat: _Seat) -> None:
@@ -337,7 +348,7 @@ class Turns:
         """Let those compete whose rest is over."""
         while self._resting.first() <= now:
             _, uid = self._resting.pop()
-            self._compete(uid, self._seats[uid])
+            self._rise(uid, self._seats[uid])
 
     def _schedule(self, uid: str, seat: _Seat) -> None:
         if uid in self._competing:

@@ -144,7 +144,28 @@ def test_a_failure_without_a_turn_is_nobodys() -> None:
     assert poll(turns, 0.0).uid == "a"
 
 
+def test_a_list_that_failed_goes_on_catching_up() -> None:
+    turns = seated(*names(100), rate=1.0)
+    behind = poll(turns, 0.0, more=True).uid
+    while (turn := turns.take(0.0)) and turn.lane is not Lane.CATCH_UP:
+        turns.finished(turn.uid, ages=(), more=False, now=0.0)
+    turns.failed(behind, retry_in=2.0, now=0.0)
+    assert Turn(behind, Lane.CATCH_UP) in [poll(turns, 2.0 + n) for n in range(4)]
+
+
 # --- timers ----------------------------------------------------------------------------------------------
+
+
+def test_a_timer_whose_poll_failed_has_its_list_polled_when_its_rest_is_over() -> None:
+    turns = seated(*names(1000), rate=10.0)
+    for _ in polls(turns, rate=10.0, seconds=100.0):
+        pass
+    turns.expect_by("u7", 100.0)
+    while (turn := turns.take(100.0)) and turn != Turn("u7", Lane.DEADLINE):
+        turns.finished(turn.uid, ages=(), more=False, now=100.0)
+    turns.failed("u7", retry_in=2.0, now=100.0)
+    assert "u7" not in {poll(turns, 100.1 + n / 10).uid for n in range(18)}
+    assert "u7" in {poll(turns, 102.0 + n / 10).uid for n in range(4)}
 
 
 def test_a_timer_has_its_list_polled_at_its_moment() -> None:

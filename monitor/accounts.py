@@ -246,18 +246,25 @@ class Accounts:
 
     # --- timers ------------------------------------------------------------------------------------------
 
-    async def close_timers(self, keys: Sequence[StateKey], reason: str) -> None:
-        """End timers without concluding. After a StoreError they stay and are tried again later."""
-        if not keys:
-            return
+    async def close_stranded(self, is_readable: Callable[[ListId], bool], reason: str) -> None:
+        """End without concluding the timers of which no list can be read.
 
-        def work(tx: Tx) -> None:
-            for key in keys:
-                tx.close_timer(key, reason)
-
+        What was started anew, concluded or closed in the meantime is left as it is. After a StoreError they
+        stay and are tried again later.
+        """
         async with self._slots:
-            await self._writer.submit(work)
-            self.timers.apply((), keys)
+            stranded = self.timers.stranded(is_readable)
+            if not stranded:
+                return
+
+            def work(tx: Tx) -> list[StateKey]:
+                pending = {timer.key: timer for timer in tx.timers()}
+                closed = [timer.key for timer in stranded if pending.get(timer.key) == timer]
+                for key in closed:
+                    tx.close_timer(key, reason)
+                return closed
+
+            self.timers.apply((), await self._writer.submit(work))
 
     def _concluded(self, evaluated: Evaluated) -> frozenset[ListId]:
         """The transaction is durable: let the rest of the process know."""

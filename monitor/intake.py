@@ -230,6 +230,8 @@ class Intake:
         except Exception as bug:
             self._trouble.bug(uid, bug)
         finally:
+            if uid not in self._lists:  # dropped in the meantime: what became of it concerns nobody
+                self._health.sights.pop(uid, None)
             self.allowance.over(is_probe=is_probe)
             self._wake()
 
@@ -356,7 +358,7 @@ class Intake:
     def _expect_timers(self, uid: ListId) -> None:
         """Have the list polled as soon as its watermark can pass its earliest timer."""
         due = self.accounts.timers.next_due(uid)
-        if due is None or self._health.failures(uid):  # what fails is left alone, timers or not
+        if due is None:
             self._turns.expect_by(uid, math.inf)
             return
         seen_at = due + self._settle + WATERMARK_MARGIN
@@ -366,12 +368,9 @@ class Intake:
 
     async def _close_stranded(self) -> None:
         """Timers that only unknown or unwatched lists could answer end here, with the reason on record."""
-        timers = self.accounts.timers
-        if not timers:
-            return
-        readable = {uid for uid in self._lists if not self._health.sight(uid).unknown}
-        await self.accounts.close_timers(
-            timers.stranded(readable), "no watched user's list can answer it any more"
+        await self.accounts.close_stranded(
+            lambda uid: uid in self._lists and not self._health.sight(uid).unknown,
+            "no watched user's list can answer it any more",
         )
 
     async def _restart_reading(self, uid: ListId) -> None:

@@ -5,7 +5,7 @@ The store holds the truth; this is the running process's view of it, changed onl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from rules.model import StateKey, Tick, Timer, UserId
@@ -53,11 +53,9 @@ class Timers:
         """The event time of the user's earliest pending timer."""
         return min((self._pending[key].due for key in self._by_user.get(uid, ())), default=None)
 
-    def stranded(self, readable: Collection[UserId]) -> tuple[StateKey, ...]:
+    def stranded(self, is_readable: Callable[[UserId], bool]) -> tuple[Timer, ...]:
         """The timers that nobody's list can answer any more."""
-        return tuple(
-            key for key, timer in self._pending.items() if not any(uid in readable for uid in timer.lists)
-        )
+        return tuple(timer for timer in self._pending.values() if not any(map(is_readable, timer.lists)))
 
     def _forget(self, key: StateKey) -> None:
         if timer := self._pending.pop(key, None):

@@ -57,7 +57,7 @@ def test_the_earliest_timer_of_a_user_comes_first() -> None:
 
 def test_timers_that_nobody_can_answer_are_named() -> None:
     timers = Timers([timer("s1", 90, ALICE, BOB), timer("s2", 90, CAROL)])
-    assert timers.stranded({ALICE}) == (StateKey(RuleName("missed-call"), "s2"),)
+    assert timers.stranded(lambda uid: uid == ALICE) == (timer("s2", 90, CAROL),)
 
 
 def test_a_reset_forgets_what_the_store_no_longer_holds() -> None:

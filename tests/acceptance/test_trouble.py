@@ -259,6 +259,37 @@ async def test_a_full_disk_and_an_unknown_user_do_not_end_the_process(
     assert stage.receivers.told("missed-call") == []
 
 
+async def test_a_timer_is_closed_once_whoever_finds_it_stranded(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    source = Refusing(stage, "superhero2", 404, "ERR_UID_NOT_FOUND")
+    async with stage.monitor(source=source) as app:
+        await until(5)
+        stage.world.start_call("superhero1", "superhero2")
+        await until(10)
+        source.is_on = True
+        accounts = app.intake.accounts
+        async with accounts.standstill():  # as a reload that drops the user
+            await until(30)  # the user is found to be unknown, and that waits for its end
+            assert app.health.sight(UserId("superhero2")).unknown
+            await app.writer.submit(lambda tx: tx.close_user(UserId("superhero2"), "no longer watched"))
+            accounts.timers.reset(app.store.timers())
+        await until(40)
+        assert [closure.reason for closure in app.store.closures()] == ["no longer watched"]
+
+
+async def test_nothing_is_remembered_of_a_list_that_was_dropped_during_its_last_poll(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor() as app:
+        await until(20)
+        stage.world.faults.add(Fault(kind="hang", seconds=5))
+        await until(23)
+        app.intake.unfollow(app.intake.followed)  # as a reload does
+        await until(40)
+        assert not app.health.sights
+
+
 async def test_a_store_in_trouble_is_asked_less_and_less(
     stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

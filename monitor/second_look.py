@@ -85,10 +85,12 @@ def compare(read: Read, record: Record, cursor: Cursor, *, start_at: datetime, m
     end = cursor.id
     strange = {id_ for id_ in shown - known if floor <= id_ <= end}
     oldest = max(floor, min(shown))
+    # A reject tells no time: what lies below a row from before the start was sent before it too.
+    before = max((m.id for m in read.messages if m.sent_at < start_at), default=0)
     reach = min((m.sent_at for m in read.messages if floor <= m.id <= end), default=read.started_at)
     return Compared(
         missed=_by_id(m for m in read.messages if m.id in strange and m.sent_at >= start_at),
-        rejects=tuple(sorted(strange.intersection(read.reject_ids))),
+        rejects=tuple(sorted(id_ for id_ in strange.intersection(read.reject_ids) if id_ > before)),
         # The floor itself may be no row of the list, but where a cursor was set to.
         gone=sum(1 for id_ in record[1:] if oldest <= id_ <= end and id_ not in shown),
         is_comparable=True,

@@ -158,6 +158,11 @@ def test_an_undecodable_row_is_known_by_its_id() -> None:
     assert found.ids == (5,)
 
 
+def test_undecodable_rows_from_before_the_start_are_nobodys_business() -> None:
+    found = compare(page((3, -1), (5, 3), rejects=(1, 4)), ids(0, 5), cursor(5), start_at=START)
+    assert found.rejects == (4,)
+
+
 def test_rows_that_are_shown_no_more_are_counted() -> None:
     found = compare(page((4, 1), (9, 2)), ids(2, 3, 4, 5, 9), cursor(9), start_at=START)
     assert found.gone == 1  # 5; the page does not reach down to 3

@@ -92,6 +92,7 @@ class App:
             watch=lambda: self.configuration.settings.watch,
             start_at=lambda: start_of(self.configuration.settings.watch.start, now=outside.clock.wall()),
             changed=self._find,
+            health=self.health,
             metrics=self.metrics,
             clock=outside.clock,
             random=outside.random,

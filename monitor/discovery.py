@@ -18,6 +18,7 @@ import trio
 
 from monitor.clock import Clock
 from monitor.errors import StoreError
+from monitor.health import Health
 from monitor.metrics import Metrics
 from monitor.settings.watch import Discover, Watch
 from monitor.source.client import BadResponse, SourceError, UserQuery
@@ -72,6 +73,7 @@ class Discovery:
         watch: Callable[[], Watch],
         start_at: Callable[[], datetime],
         changed: Callable[[Found], Awaitable[None]],
+        health: Health,
         metrics: Metrics,
         clock: Clock,
         random: Random,
@@ -83,6 +85,7 @@ class Discovery:
         self._watch = watch
         self._start_at = start_at
         self._changed = changed
+        self._health = health
         self._metrics = metrics
         self._clock = clock
         self._random = random
@@ -90,6 +93,7 @@ class Discovery:
         self._told: Sightings = {}
         self._stored_at: dict[str, datetime] = {}
         self._asked: dict[str, Discover] = {}
+        self._failed: dict[str, str] = {}
         self._refresh = watch().refresh
         self._hurry = trio.Event()
 
@@ -136,7 +140,11 @@ class Discovery:
         self._asked, self._refresh = dict(watch.discovered), watch.refresh
         self._metrics.expect_cohorts(self._asked)
         began_at = self._clock.wall()
+        self._failed = {}
         read = {name: await self._list(name, discover) for name, discover in self._asked.items()}
+        self._health.discovery_error = (
+            "; ".join(f'cohort "{n}": {why}' for n, why in self._failed.items()) or None
+        )
         after = sightings(self._sightings, read, now=began_at, grace=watch.grace)
         try:
             await self._remember(after, began_at)
@@ -150,6 +158,7 @@ class Discovery:
         try:
             found = await self._every_page(discover)
         except SourceError as error:
+            self._failed[name] = str(error)
             kept = len(self._sightings.get(name, ()))
             log.warning("discovery.failed", cohort=name, error=str(error), kept=kept)
             return None

@@ -36,6 +36,7 @@ class Health:
     last_error: str | None = None
     store_error: str | None = None
     config_error: str | None = None  #: why the last reload was refused
+    discovery_error: str | None = None  #: which cohort could not be discovered in the last round, and why
     last_commit_at: datetime | None = None
 
     def sight(self, uid: UserId) -> Sight:

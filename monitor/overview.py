@@ -81,6 +81,7 @@ class Overview:
             last_error=health.last_error,
             store_error=health.store_error,
             config_error=health.config_error,
+            discovery_error=health.discovery_error,
             max_silence=max(SILENCE, 3 * settings.poll.min_interval),
         )
 

@@ -23,6 +23,7 @@ from monitor.allowance import Allowance
 from monitor.clock import virtual
 from monitor.discovery import Discovery, Found, query_of, sightings
 from monitor.errors import StoreError
+from monitor.health import Health
 from monitor.metrics import Metrics
 from monitor.schedule.budget import Budget
 from monitor.settings.watch import Discover, Watch
@@ -68,6 +69,7 @@ class Search:
     watch: Watch
     told: list[tuple[float, dict[str, list[str]]]] = field(default_factory=list)
     fails: Exception | None = None
+    health: Health = field(default_factory=lambda: Health(started_at=START))
     discovery: Discovery = field(init=False)
 
     async def changed(self, found: Found) -> None:
@@ -117,6 +119,7 @@ async def searching(
                 watch=lambda: search.watch,
                 start_at=clock.wall,
                 changed=search.changed,
+                health=search.health,
                 metrics=metrics,
                 clock=clock,
                 random=Random(1),
@@ -202,8 +205,10 @@ async def test_a_list_that_was_not_read_to_the_end_changes_nothing(
         assert len(search.told) == 1
         assert search.sample("discovery_last_success_timestamp_seconds", "all") == success
         assert "discovery.failed" in capsys.readouterr().out
+        assert (search.health.discovery_error or "").startswith('cohort "all": users: ')
         search.door.refused.clear()
         await trio.sleep(70)  # it is tried again every minute
+        assert search.health.discovery_error is None
         assert len(search.found["all"]) == 1502
         assert "new" in search.found["all"]
 

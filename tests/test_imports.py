@@ -66,7 +66,8 @@ MAY = {
     "monitor.planning": {"monitor.lists", "monitor.roster", "monitor.schedule"},
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},
     "monitor.discovery": {
-        *SHARED, *LOUD, "rules.model", "monitor.settings", "monitor.source", "monitor.store",
+        *SHARED, *LOUD, "rules.model", "monitor.health", "monitor.settings", "monitor.source",
+        "monitor.store",
     },
     "monitor.roster": {"rules.model", "monitor.settings"},
     "monitor.settings": {

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,6 +104,16 @@ def _visible(text: str) -> str:
 def moment(when: datetime | None) -> str:
     """A time to the second, in UTC."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if when else "-"
+
+
+def span(seconds: float) -> str:
+    """A length of time as people say it: 0.42 s, 7.3 s, 42 s, 4m10s, 1h20m."""
+    from monitor.settings.forms import duration_text
+
+    if seconds < 59.5:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    grain = 1 if seconds < 600 else 60
+    return duration_text(timedelta(seconds=grain * round(seconds / grain)))
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 import typer
 from pydantic_core import PydanticCustomError
 
-from monitor.cli.given import AsJson, Given, given, print_json, print_table
+from monitor.cli.given import AsJson, Given, given, print_json, print_table, span
 from monitor.clock import system_wall
 from monitor.configuration import Configuration, read
 from monitor.errors import ConfigError
@@ -21,7 +21,7 @@ from monitor.roster import roster
 from monitor.schedule.activity import Activity
 from monitor.schedule.forecast import Part
 from monitor.schedule.plan import Load
-from monitor.settings.forms import duration, duration_text
+from monitor.settings.forms import duration
 from monitor.settings.reading import NOT_SETTINGS, PREFIX
 
 if TYPE_CHECKING:
@@ -264,8 +264,8 @@ def _headline(question: Question, here: Line) -> str:
     lists = "1 list" if question.lists == 1 else f"{question.lists:,} lists"
     return (
         f"{lists}, {question.requests_per_minute:,} requests a minute: a message is read "
-        f"{_time(here.mean_s)} after it was sent on average,\n"
-        f"95 of 100 within {_time(here.p95_s)}, none later than {_time(here.worst_s)}."
+        f"{span(here.mean_s)} after it was sent on average,\n"
+        f"95 of 100 within {span(here.p95_s)}, none later than {span(here.worst_s)}."
     )
 
 
@@ -282,25 +282,25 @@ def _broken(question: Question, here: Line) -> Iterator[str]:
 def _cells(line: Line, *, is_here: bool) -> Sequence[str]:
     return (
         f"{line.requests_per_minute:,}{' <' if is_here else ''}",
-        _time(line.round_s),
-        _time(line.mean_s),
-        _time(line.p95_s),
-        _time(line.worst_s),
-        _time(line.round_robin_mean_s),
+        span(line.round_s),
+        span(line.mean_s),
+        span(line.p95_s),
+        span(line.worst_s),
+        span(line.round_robin_mean_s),
         f"{min(1.0, line.share_of_quota):.0%}",
     )
 
 
 def _part_cells(part: PartLine) -> Sequence[str]:
-    promised = "auto" if part.max_staleness_s is None else _time(part.max_staleness_s)
-    delays = (_time(part.mean_s), _time(part.p95_s), _time(part.worst_s))
+    promised = "auto" if part.max_staleness_s is None else span(part.max_staleness_s)
+    delays = (span(part.mean_s), span(part.p95_s), span(part.worst_s))
     return (part.name, f"{part.lists:,}", f"{part.weight:g}", promised, *delays)
 
 
 def _assumptions(question: Question, here: Line) -> Iterator[str]:
     yield MEASURED
     if here.first_mean_s is not None:
-        first = _time(here.first_mean_s)
+        first = span(here.first_mean_s)
         yield f"Where everybody who talks is watched, one of their lists shows it after {first} on average."
     yield "\nThis assumes:"
     yield RECORDED if question.loads else SIMULATED.format(per_day=question.per_day)
@@ -310,11 +310,3 @@ def _assumptions(question: Question, here: Line) -> Iterator[str]:
         f"  {budget / FREE:.0%} of the free plan's {FREE}, {budget / PAID:.1%} of a paid plan's {PAID:,}; "
         "your product takes from the\n  same, and with api.share we leave it a part of what there is"
     )
-
-
-def _time(seconds: float) -> str:
-    """As people say it: 0.42 s, 7.3 s, 42 s, 4m10s, 1h20m."""
-    if seconds < 59.5:
-        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    grain = 1 if seconds < 600 else 60
-    return duration_text(timedelta(seconds=grain * round(seconds / grain)))

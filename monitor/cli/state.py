@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table
+from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table, span
 from monitor.errors import ConfigError, NotStored
 from monitor.probe import UnansweredError, get
 from monitor.store.store import Store
@@ -19,6 +19,10 @@ from rules.model import MessageId, UserId
 Uid = Annotated[str, typer.Argument(metavar="UID", help="The user.")]
 BEGINNING = "start"
 SHOWN = 200
+REASONS = {
+    "quota": "api.share of the key's limit, which is less than configured",
+    "share": "api.share of the key's limit",
+}
 
 STATUS_HELP = """Show what the monitor does: users, receivers, how far we have read, the last errors.
 
@@ -82,7 +86,7 @@ def status(
         rows, depths, ledger = store.users(), store.depths(), store.ledger()
     users = live["users"] if live else [_stored_user(row) for row in rows]
     if uid is not None:
-        users = [_the_user(users, list_id(uid))]
+        users = [_the_user(users, list_id(uid), source=found.settings().watch.source)]
     report = live and live["status"]
     if as_json:
         print_json({"running": report, "users": users, "receivers": depths, "ledger": ledger})
@@ -113,8 +117,12 @@ def _stored_user(row: UserRow) -> dict[str, Any]:
     }
 
 
-def _the_user(users: list[dict[str, Any]], uid: str) -> dict[str, Any]:
+def _the_user(users: list[dict[str, Any]], uid: str, *, source: str) -> dict[str, Any]:
     by_uid = {user["uid"]: user for user in users}
+    if uid not in by_uid and source == "app" and not uid.startswith("@"):
+        raise NotStored(
+            f'"{uid}" has no list of their own: with watch.source app see `cometwatch status @app`'
+        )
     if uid not in by_uid:
         near = difflib.get_close_matches(uid, by_uid, n=1)
         hint = f'did you mean "{near[0]}"?' if near else "`cometwatch status --json` lists who is"
@@ -136,13 +144,17 @@ def _show_status(
         typer.echo(f"Watching app {live['app']} since {_time(live['started_at'])}: {_budget(live)}")
     else:
         typer.echo(f"NOT WORKING: {'; '.join(live['reasons'])}")
-    if live and live["paused_until"]:
+    if live and live.get("paused_until"):
         typer.echo(f"PAUSED until {_time(live['paused_until'])}: CometChat asked for it, or refuses the key.")
-    if live and live["config_error"]:
+    if live and live.get("config_error"):
         typer.echo(f"RELOAD REFUSED, the configuration before it is in force: {live['config_error']}")
+    if live and live.get("discovery_error"):
+        typer.echo(f"NOBODY NEW IS DISCOVERED: {live['discovery_error']}")
     typer.echo()
     columns = ("list", "state", "lag", "polled within", "last poll", "cursor", "seen up to", "last error")
-    print_table(columns, map(_user, users), empty="No user was watched yet.")
+    print_table(
+        columns, map(_user, users), empty="Nobody is watched." if live else "No user was watched yet."
+    )
     if hidden:
         typer.echo(f"{hidden} more are not in trouble: `cometwatch status UID` shows one, --json all.")
     typer.echo()
@@ -154,7 +166,8 @@ def _budget(live: dict[str, Any]) -> str:
     budget = live["budget"]
     text = f"{budget['requests_per_minute']} requests/min, {budget['waiting']} overdue"
     if budget["reason"] != "configured":
-        text += f"; only {budget['granted']:.0f}/min are ours now: {budget['reason']}"
+        why = REASONS.get(budget["reason"], budget["reason"])
+        text += f"; only {budget['granted']:.0f}/min are ours now: {why}"
     if budget["stretch"] > 1.005:
         text += f"; promises stretched {budget['stretch']:.2f} times"
     return text
@@ -165,8 +178,8 @@ def _user(user: dict[str, Any]) -> tuple[str, ...]:
     return (
         user["uid"],
         user["state"].replace("_", " "),
-        "-" if lag is None else f"{lag:.0f} s",
-        "-" if promise is None else f"{promise:.0f} s",
+        "-" if lag is None else span(lag),
+        "-" if promise is None else span(promise),
         _time(user.get("last_poll_at")),
         "-" if cursor is None else str(cursor),
         _time(user.get("watermark")),

@@ -93,6 +93,7 @@ class StatusView(Value, frozen=True, kw_only=True, omit_defaults=False):
     last_error: str | None = None  #: of the source, while it fails
     store_error: str | None = None  #: why the store takes no commits
     config_error: str | None = None  #: why the last reload was refused; the one before is in force
+    discovery_error: str | None = None  #: why a cohort can't be discovered; who was found before is watched
     max_silence: timedelta = timedelta(minutes=2)  #: without an answered poll for longer, work has stopped
 
 
@@ -104,6 +105,8 @@ def readiness(view: StatusView, now: datetime) -> list[str]:
     reasons = []
     if view.store_error:
         reasons.append(f"the store takes no commits: {view.store_error}")
+    if view.discovery_error and not view.lists.total:
+        reasons.append(f"nobody is watched, discovery failed: {view.discovery_error}")
     if view.blind_since:
         why = f": {view.last_error}" if view.last_error else ""
         reasons.append(f"can't read CometChat since {view.blind_since:%Y-%m-%d %H:%M:%S} UTC{why}")

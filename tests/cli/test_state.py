@@ -81,7 +81,11 @@ async def test_a_crowd_is_told_of_in_a_few_words(desk: Desk, reopen: Reopen) -> 
     with reopen() as store:
         code, output = await asked(desk, replace(VIEW, budget=budget), store, "status", crowd=300)
     assert code == 0
-    for words in ("only 120/min are ours now: share", "promises stretched 1.50 times", "300 more are not in"):
+    for words in (
+        "only 120/min are ours now: api.share of the key's limit;",
+        "promises stretched 1.50 times",
+        "300 more are not in",
+    ):
         assert words in output
 
 
@@ -93,12 +97,24 @@ async def test_a_monitor_whose_work_does_not_progress(desk: Desk, reopen: Reopen
 
 
 async def test_a_pause_and_a_refused_reload_are_told(desk: Desk, reopen: Reopen) -> None:
-    view = replace(VIEW, paused_until=NOON, config_error="agents.txt:4:1: a uid has no @")
+    view = replace(
+        VIEW,
+        paused_until=NOON,
+        config_error="agents.txt:4:1: a uid has no @",
+        discovery_error='cohort "vip": x',
+    )
     with reopen() as store:
         code, output = await asked(desk, view, store, "status")
     assert code == 0
     assert "PAUSED until 2026-03-01 12:00:00Z" in output
+    assert 'NOBODY NEW IS DISCOVERED: cohort "vip": x' in output
     assert "RELOAD REFUSED, the configuration before it is in force: agents.txt:4:1:" in output
+
+
+def test_with_one_list_for_all_a_user_has_none(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text().replace("watch: {", "watch: {source: app, "))
+    (line,) = desk.refused("status", "zoe", code=1)
+    assert '"zoe" has no list of their own: with watch.source app see `cometwatch status @app`' in line
 
 
 def test_who_is_not_watched_any_more_is_told_apart(desk: Desk, reopen: Reopen) -> None:

@@ -324,6 +324,11 @@ LONG_AGO = NOW - timedelta(minutes=5)
         ({"last_poll_at": None, "lists": web.Tally()}, []),
         ({"last_poll_at": LONG_AGO, "paused_until": NOW + timedelta(minutes=1)}, []),
         ({"config_error": "a typo"}, []),
+        ({"discovery_error": 'cohort "vip": no answer'}, []),
+        (
+            {"discovery_error": 'cohort "vip": no answer', "lists": web.Tally()},
+            ['nobody is watched, discovery failed: cohort "vip": no answer'],
+        ),
         ({"receivers": (Depth(receiver="ops", pending=9, dead=9, oldest_at=LONG_AGO),)}, []),
     ],
 )

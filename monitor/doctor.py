@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -62,11 +62,19 @@ class Probe(NamedTuple):
         return places.get(self.place, "/messages")
 
 
-async def examine(client: Client, uid: UserId, *, base_url: str, guid: str | None = None) -> Report:
+async def examine(
+    client: Client,
+    uid: UserId,
+    *,
+    base_url: str,
+    guid: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
     """Ask what the questions need, and conclude. Without `guid` a group of the user's is looked at.
 
     At most 25 requests, reads all of them. A failure of one question does not stop the others, unless it
-    stands for all: a wrong key, an unknown user, a spent quota, no answer. Cancelling it leaves nothing.
+    stands for all: a wrong key, an unknown user, a spent quota, no answer; `tell` hears of that with names,
+    which the report leaves out. Cancelling it leaves nothing.
     """
     examination = Examination(client, uid, guid)
     stopped = None
@@ -74,6 +82,7 @@ async def examine(client: Client, uid: UserId, *, base_url: str, guid: str | Non
         await examination.ask_everything()
     except SourceError as failed:
         stopped = named(failed)
+        tell(str(failed))
     return Report(
         api=masked(base_url),
         requests=examination.requests,

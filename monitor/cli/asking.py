@@ -205,12 +205,16 @@ def doctor(
     where = Where(given(ctx), base_url, api_key_file)
     if sys.stderr.isatty():
         say("Asking CometChat, at most 25 requests …")
-    report = where.ask(lambda client: examine(client, UserId(_lower(user)), base_url=where.url, guid=group))
+    why: list[str] = []
+    report = where.ask(
+        lambda client: examine(client, UserId(_lower(user)), base_url=where.url, guid=group, tell=why.append)
+    )
     if as_json:
         print_json(report)
     else:
         _print_report(report)
     if report.stopped:
+        say(f"Stopped early, what was not asked is unknown: {'; '.join(why)}")
         raise typer.Exit(1)
 
 
@@ -380,12 +384,14 @@ def _show_counts(counts: tuple[Count, ...], *, as_json: bool) -> None:
     print_table(("messages", "of", "id", "name"), rows, empty="No messages.")
 
 
+def _requests(number: int) -> str:
+    return "1 request, a read" if number == 1 else f"{number} requests, reads all of them"
+
+
 def _print_report(report: Report) -> None:
-    typer.echo(f"{report.api}: {report.requests} requests, reads all of them\n")
+    typer.echo(f"{report.api}: {_requests(report.requests)}\n")
     for fact in report.facts:
         answer = typer.style(fact.answer, bold=fact.is_known, dim=not fact.is_known)
         typer.echo(f"{fact.question} {answer}")
         typer.echo(f"  {fact.meaning}")
         typer.echo(typer.style(f"  {fact.evidence}\n", dim=True))
-    if report.stopped:
-        say(f"Stopped early: {report.stopped}; what was not asked is unknown.")

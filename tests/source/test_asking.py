@@ -285,4 +285,4 @@ def test_a_doctor_that_could_not_ask_is_exit_1(api: Api) -> None:
     api.status, api.body = 401, an_error("AUTH_ERR_APIKEY_NOT_FOUND")
     shown = run("doctor", "--user", "superhero2", "--base-url", api.url)
     assert shown.exit_code == 1
-    assert "Stopped early: BadKey" in shown.stderr
+    assert "Stopped early, what was not asked is unknown: " in shown.stderr

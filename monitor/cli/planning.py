@@ -182,6 +182,11 @@ def _common(settings: Settings) -> str:
 
 
 def _uncounted(configuration: Configuration) -> Iterator[str]:
+    if configuration.settings.watch.source in {
+        "app",
+        "groups",
+    }:  # however many they are, it is the same lists
+        return
     for cohort in configuration.settings.watch.cohorts:
         if cohort.discover is not None:
             yield (

@@ -148,7 +148,7 @@ def _show_status(
         typer.echo(f"PAUSED until {_time(live['paused_until'])}: CometChat asked for it, or refuses the key.")
     if live and live.get("config_error"):
         typer.echo(f"RELOAD REFUSED, the configuration before it is in force: {live['config_error']}")
-    if live and live.get("discovery_error"):
+    if live and live["ready"] and live.get("discovery_error"):
         typer.echo(f"NOBODY NEW IS DISCOVERED: {live['discovery_error']}")
     typer.echo()
     columns = ("list", "state", "lag", "polled within", "last poll", "cursor", "seen up to", "last error")
@@ -243,7 +243,7 @@ def _message_id(text: str) -> MessageId | None:
 def _row(store: Store, uid: str) -> UserRow:
     row = store.user(UserId(uid))
     if row is None:
-        raise NotStored(f'"{uid}" was never watched: `cometwatch status` lists the users')
+        raise NotStored(f'"{uid}" was never watched: `cometwatch status` shows who is, groups as @group:GUID')
     return row
 
 

@@ -182,4 +182,4 @@ def _waited(span: float, bursts: Bursts) -> float:
 
 
 def _slowest(load: Load, min_interval: float) -> float:
-    return max(min_interval, min(LONGEST_S, load.max_staleness))
+    return max(min_interval, LONGEST_S if load.max_staleness == math.inf else load.max_staleness)

@@ -101,6 +101,19 @@ def test_a_cohort_to_be_discovered_is_not_counted_and_that_is_said(desk: Desk) -
     assert vip[:5] == ["vip", "1", "1", "10", "s"]
 
 
+@pytest.mark.parametrize("watch", ["source: app", "source: groups, groups: [hiking]"])
+def test_a_cohort_whose_lists_are_not_read_is_not_missed(desk: Desk, watch: str) -> None:
+    cohorts = "[{name: support, discover: {}}]"
+    text = desk.config.read_text().replace("watch: {", f"watch: {{{watch}, cohorts: {cohorts}, ")
+    desk.config.write_text(text)
+    assert desk.json("plan")["notes"] == []
+
+
+def test_a_round_of_weeks_is_not_called_shorter() -> None:
+    line = at(json.loads(run("--users", "1000000", "--requests-per-minute", "20", "--json")), 20)
+    assert line["worst_s"] == pytest.approx(4 * line["round_s"])
+
+
 def test_one_list_for_all_is_one_list(desk: Desk) -> None:
     desk.config.write_text(desk.config.read_text().replace("watch: {", "watch: {source: app, "))
     found = desk.json("plan")

@@ -159,7 +159,7 @@ def test_cursor_set_for_people(desk: Desk) -> None:
 
 
 def test_cursors_of_nobody_and_to_nowhere(desk: Desk) -> None:
-    never = 'cometwatch: "ben" was never watched: `cometwatch status` lists the users'
+    never = 'cometwatch: "ben" was never watched: `cometwatch status` shows who is, groups as @group:GUID'
     assert desk.refused("cursor", "show", "ben", code=1) == [never]
     assert desk.refused("cursor", "set", "ben", "1", code=1) == [never]
     for text in ("x", "1.5", "١", "9" * 30):

@@ -343,10 +343,15 @@ def read_up_to(rows: Iterable[UserRow], *, rate: float) -> datetime | None:
     """Up to where all these lists were read, as far as we know, when the process that read them ended.
 
     A quiet list's stored watermark is old. But it was polled like all others, so it is behind the newest
-    one by no more than the rounds that `auto` promises at `rate` requests a second.
+    one by no more than the rounds that `auto` promises at `rate` requests a second. A list whose history is
+    still to be read was read up to nowhere.
     """
-    seen = [row.watermark for row in rows if row.watermark and row.left_at is None]
-    return max(seen) - timedelta(seconds=auto(len(seen), rate)) if seen else None
+    staying = [row for row in rows if row.left_at is None]
+    seen = [row.watermark for row in staying if row.watermark]
+    if not seen:
+        return None
+    unread = [row.start_at for row in staying if row.cursor.back is not None]
+    return min([max(seen) - timedelta(seconds=auto(len(seen), rate)), *unread])
 
 
 def make_client(settings: Settings, *, http: httpx.AsyncBaseTransport, clock: Clock) -> Client:

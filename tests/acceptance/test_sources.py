@@ -153,6 +153,25 @@ async def test_another_source_begins_where_the_one_before_ended(
     assert files(stage) == ["before.png", "between.png", "after.png"]
 
 
+async def test_another_source_reads_what_the_one_before_had_still_to_read(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    share(stage.world, "early.png")
+    for n in range(400):
+        say(stage.world, f"text {n}")
+    stage.world.faults.add(Fault(kind="page-size", size=2))
+    await until(60)
+    async with stage.monitor(CONFIG.replace("start: now", "start: 2026-11-22T07:00:00Z")):
+        await until(65)
+        share(stage.world, "late.png", to="superhero3")
+        await until(80)
+    assert files(stage) == ["late.png"]
+    stage.world.faults.clear()
+    async with stage.monitor(APP.replace("start: now", "start: 2026-11-22T07:00:00Z")):
+        await until(120)
+    assert files(stage) == ["late.png", "early.png"]
+
+
 async def test_who_is_watched_from_now_on_is_watched_without_a_list_more(
     stage: Stage, autojump_clock: MockClock
 ) -> None:

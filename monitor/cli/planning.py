@@ -21,7 +21,7 @@ from monitor.roster import roster
 from monitor.schedule.activity import Activity
 from monitor.schedule.forecast import Part
 from monitor.schedule.plan import Load
-from monitor.settings.forms import duration
+from monitor.settings.forms import duration, duration_text
 from monitor.settings.reading import NOT_SETTINGS, PREFIX
 
 if TYPE_CHECKING:
@@ -83,11 +83,23 @@ def plan(
     if not plain and source.config is None and not _are_settings_in(source.env):
         raise typer.BadParameter("say whom to plan for: --users 1000, or --config with your settings")
     question = options.plain() if plain else asked(source, options, from_store=from_store)
+    _refuse_less_than_an_interval(question)
     lines = list(_told(question))
     if as_json:
         print_json(document(question, lines))
     else:
         _show(question, lines)
+
+
+def _refuse_less_than_an_interval(question: Question) -> None:
+    least = question.min_interval
+    for part in question.parts:
+        if part.max_staleness is not None and part.max_staleness < least:
+            raise ConfigError(
+                f"a promise of {span(part.max_staleness)} can't be kept, no list is polled again within "
+                f"{span(least)}: promise as much or more, or plan with --min-interval "
+                f"{duration_text(timedelta(seconds=part.max_staleness))}"
+            )
 
 
 def _are_settings_in(env: Mapping[str, str]) -> bool:

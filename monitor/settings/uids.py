@@ -8,6 +8,7 @@ from typing import Final
 from pydantic_core import PydanticCustomError
 
 from monitor.settings.forms import uid as checked
+from monitor.settings.forms import wrong
 from rules.model import UserId
 from rules.text import Place, Problem, Source, SpecError
 
@@ -23,13 +24,19 @@ def uids(source: Source) -> tuple[UserId, ...]:
     problems: list[Problem] = []
     for number, line, word in _words(source.text):
         try:
-            found[UserId(checked(word))] = None
+            found[UserId(_alone(checked(word)))] = None
         except PydanticCustomError as error:
             place = Place(source.name, number, line.index(word) + 1)
             problems.append(Problem(place, f"{error.message()}; one uid a line", "superhero2"))
     if problems:
         raise SpecError(_shortened(problems))
     return tuple(found)
+
+
+def _alone(uid: str) -> str:
+    if "," in uid:  # CometChat knows no such uid: this is a list, or a table saved as text
+        raise wrong("a uid has no comma")
+    return uid
 
 
 def _words(text: str) -> Iterator[tuple[int, str, str]]:

@@ -157,6 +157,11 @@ def test_a_store_without_a_record_is_told_what_to_do(desk: Desk, reopen: Callabl
     ("args", "said"),
     [
         (["--users", "10", "--max-staleness", "soon"], "--max-staleness soon: expected a time with its unit"),
+        (
+            ["--users", "10", "--max-staleness", "1s"],
+            "a promise of 1 s can't be kept, no list is polled again within 2 s: promise as much or more, "
+            "or plan with --min-interval 1s",
+        ),
         (["--users", "10", "--min-interval", "1ms"], "--min-interval 1ms: give 100ms or more"),
     ],
 )

@@ -30,10 +30,11 @@ def test_one_uid_a_line(text: str, meant: tuple[str, ...]) -> None:
 
 
 def test_mistakes_have_a_line_and_a_column() -> None:
-    assert complaints("ann\n\n  ben,cid dan\n@app  # no\n") == [
+    assert complaints("ann\n\n  ben,cid dan\n@app  # no\nben,cid\n") == [
         "agents.txt:3:3: a uid has 1 to 100 characters, no spaces and no slashes; one uid a line; "
         "for example superhero2",
         "agents.txt:4:1: a uid has no @ at its beginning; one uid a line; for example superhero2",
+        "agents.txt:5:1: a uid has no comma; one uid a line; for example superhero2",
     ]
 
 

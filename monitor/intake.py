@@ -375,7 +375,9 @@ class Intake:
 
     async def _restart_reading(self, uid: ListId) -> None:
         row = await self.accounts.stored(uid)
-        if row is not None and uid in self._lists:
+        if row is None:  # at once would be for ever
+            raise StoreError(f"{uid} is not in the store any more; a restart adds it again")
+        if uid in self._lists:
             self.follow([row])
         self._trouble.retry(uid, 0.0)
 

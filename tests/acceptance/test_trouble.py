@@ -290,6 +290,23 @@ async def test_nothing_is_remembered_of_a_list_that_was_dropped_during_its_last_
         assert not app.health.sights
 
 
+async def test_a_list_that_vanished_from_the_store_does_not_spend_the_budget(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    async with stage.monitor() as app:
+        await until(20)
+        with app.store.write() as tx:
+            tx.leave([UserId("superhero2")], START)
+            assert tx.forget(START + timedelta(seconds=1)) == 1
+        share(stage.world, "one.png")
+        await until(25)
+        before = len(stage.world.requests)
+        await until(85)
+        asked = [one for one in list(stage.world.requests)[before:] if "superhero2" in one.path]
+        assert len(asked) < 10
+        assert "restart" in (app.health.sight(UserId("superhero2")).last_error or "")
+
+
 async def test_a_store_in_trouble_is_asked_less_and_less(
     stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,12 @@ Chat is self-exciting: a message makes the next one likely within seconds and mi
 active days and quiet weeks. One moving average can follow only one of these, so four are kept, and what
 they don't explain is a power law of the silence so far:
 
-    rate = κ / (τ0 + silence) + Σ a_k · n_k / T_k,      n_k = Σ over the rows of e^(-age / T_k)
+    rate = κ / (τ0 + silence) + Σ a_k · n_k / (T_k · c_k),      n_k = Σ over the rows of e^(-age / T_k)
 
-A list that never had a row is worth κ / (1 day + time watched). The constants were fitted on simulated and
-on recorded conversations; within a factor of two of them nothing much changes.
+c_k = 1 - e^(-watched / T_k) is the part of the past that could have been counted. Without it the slow
+averages would take quiet lists for dead ones during their first weeks, and who speaks seldom would wait for
+deadlines. A list that never had a row is worth κ / (1 day + time watched). The constants were fitted on
+simulated and on recorded conversations; within a factor of two of them nothing much changes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ PARTS: Final = (0.40, 0.25, 0.12, 0.15)
 SURPRISE: Final = 0.2  #: κ
 FORGETTING_S: Final = 3600.0  #: τ0
 NEVER_S: Final = 86_400.0
+KNOWN_S: Final = 3600.0  # watched for less, a list is taken as watched for so long: one row is no habit
 
 _PER_ROW: Final = tuple(part / scale for part, scale in zip(PARTS, SCALES_S, strict=True))
 _SILENT: Final = (0.0, 0.0, 0.0, 0.0)
@@ -52,6 +55,7 @@ class Activity:
             for count, scale in zip(self._counts, SCALES_S, strict=True)
         )
         self._counted_at = now
+        self._since = min(self._since, now - max(past))  # a first page tells of the time before us
         newest = now - min(past)
         self._newest_at = newest if self._newest_at is None else max(self._newest_at, newest)
 
@@ -60,9 +64,10 @@ class Activity:
         if self._newest_at is None:
             return SURPRISE / (NEVER_S + max(0.0, now - self._since))
         since = now - self._counted_at
+        watched = max(KNOWN_S, now - self._since)
         surprise = SURPRISE / (FORGETTING_S + max(0.0, now - self._newest_at))
         return surprise + sum(
-            count * per_row * math.exp(-since / scale)
+            count * per_row * math.exp(-since / scale) / -math.expm1(-watched / scale)
             for count, per_row, scale in zip(self._counts, _PER_ROW, SCALES_S, strict=True)
         )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.schedule.activity import FORGETTING_S, NEVER_S, PARTS, SCALES_S, SURPRISE, Activity
+from monitor.schedule.activity import FORGETTING_S, KNOWN_S, NEVER_S, PARTS, SCALES_S, SURPRISE, Activity
 
 DAY = 86_400.0
 AGES = st.lists(st.floats(0, 30 * DAY), max_size=20)
@@ -24,7 +24,11 @@ def seen(*ages: float, now: float = 0.0) -> Activity:
 def by_the_formula(sent: Sequence[float], now: float) -> float:
     silence = now - max(sent)
     counts = [sum(math.exp(-(now - at) / scale) for at in sent) for scale in SCALES_S]
-    known = sum(part * n / scale for part, n, scale in zip(PARTS, counts, SCALES_S, strict=True))
+    watched = max(KNOWN_S, now - min(0.0, *sent, 0.0))  # from 0, or from the oldest row on
+    known = sum(
+        part * n / (scale * (1 - math.exp(-watched / scale)))
+        for part, n, scale in zip(PARTS, counts, SCALES_S, strict=True)
+    )
     return SURPRISE / (FORGETTING_S + silence) + known
 
 
@@ -59,7 +63,19 @@ def test_the_order_of_rows_is_no_matter() -> None:
 def test_old_rows_of_a_first_page_leave_a_later_one_the_newest() -> None:
     activity = seen(1.0)
     activity.saw([50 * DAY], 2.0)
-    assert activity.rate(2.0) == pytest.approx(seen(1.0).rate(2.0), rel=1e-3)
+    same = seen(1.0, 50 * DAY)  # known from the same day on
+    assert activity.rate(2.0) == pytest.approx(same.rate(2.0), rel=1e-3)
+
+
+def test_a_young_record_is_not_taken_for_a_quiet_list() -> None:
+    """A row every six hours is the same habit after one day of watching as after a month."""
+    rates = []
+    for days in (1, 3, 30):
+        activity = Activity(now=0.0)
+        for row in range(1, 4 * days + 1):
+            activity.saw([0.0], row * DAY / 4)
+        rates.append(activity.rate(days * DAY + 3600))
+    assert max(rates) < 1.25 * min(rates)
 
 
 @given(st.floats(0, 1e9), AGES)

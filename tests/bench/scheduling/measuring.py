@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -72,8 +73,9 @@ def _measured(settings: Sequence[Setting]) -> dict[Setting, dict[str, list[Score
     scores: dict[Setting, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         results = pool.map(measured, *zip(*tasks, strict=True))
-        for (setting, _, policy), score in zip(tasks, results, strict=True):
+        for (setting, seed, policy), score in zip(tasks, results, strict=True):
             scores[setting][policy].append(score)
+            print(f"measured: {policy}, {setting}, seed {seed}", file=sys.stderr, flush=True)
     return scores
 
 

@@ -69,12 +69,12 @@ OUTAGE: Final = Setting(users=1_000, interval=60, begin=36, hours=0.2, outage_ho
 # 5 s for 10,000 users, and less than 300 s for 100,000, would be more than the 20,000 requests a minute that
 # the API grants at best. Busy settings are counted for fewer hours: about as many requests each.
 SETTINGS: Final = (
-    Setting(users=1_000, interval=5, begin=32, hours=1, seeds=(21,)),
-    Setting(users=1_000, interval=30, begin=32, hours=6, seeds=(21,)),
+    Setting(users=1_000, interval=5, begin=32, hours=0.5, seeds=(21,)),
+    Setting(users=1_000, interval=30, begin=32, hours=3, seeds=(21,)),
     GATE,
     Setting(users=1_000, interval=300, begin=24, hours=24, seeds=(21, 22)),
-    Setting(users=10_000, interval=30, begin=32, hours=0.5, seeds=(21,)),
-    Setting(users=10_000, interval=60, begin=32, hours=1, seeds=(21,)),
-    Setting(users=10_000, interval=300, begin=32, hours=4, seeds=(21,)),
+    Setting(users=10_000, interval=30, begin=32, hours=0.25, seeds=(21,)),
+    Setting(users=10_000, interval=60, begin=32, hours=0.5, seeds=(21,)),
+    Setting(users=10_000, interval=300, begin=32, hours=2, seeds=(21,)),
     Setting(users=100_000, interval=300, begin=8, hours=0.5, seeds=(21,)),
 )

@@ -64,8 +64,10 @@ class Allowance:
         _, is_probe = granted
         try:
             answer = await call()
-        except RateLimited as error:
-            self.refused(error)
+        except SourceError as error:
+            # A key may be refused here alone; as the probe it says that it still is refused.
+            if isinstance(error, RateLimited) or is_probe:
+                self.refused(error)
             raise
         else:
             self.answered(is_probe=is_probe)

@@ -36,6 +36,7 @@ PRUNE_FIRST_S: Final = 60.0  # a process that never lives for an hour prunes all
 PRUNE_S: Final = 3600.0
 COUNTED_A_SECOND: Final = 5_000  # lists; going through so many takes some five milliseconds
 STRETCHED: Final = 1.005  # the least that is worth telling
+TOLD_AFTER_S: Final = 60.0  # the last seconds of a spent quota are no news
 PRUNE_PAUSE_S: Final = 0.2  # between two transactions of it: polls come first
 
 
@@ -71,6 +72,7 @@ class Caretaker:
         self._checked_at = clock.monotonic()
         self._counted_at = -math.inf
         self._is_stretched = False
+        self._promises_as_told_at = clock.monotonic()
         self._blind: Alert | None = None
         self.overview = Overview(
             intake=intake,
@@ -224,8 +226,11 @@ class Caretaker:
         self._metrics.budget_granted_requests_per_minute.set(budget.granted or 0.0)
         self._metrics.budget_waiting.set(budget.waiting)
         self._metrics.staleness_stretch_ratio.set(budget.stretch)
-        if (budget.stretch > STRETCHED) != self._is_stretched:
-            self._is_stretched = budget.stretch > STRETCHED
+        now = self._clock.monotonic()
+        if (budget.stretch > STRETCHED) == self._is_stretched:
+            self._promises_as_told_at = now
+        elif now - self._promises_as_told_at >= TOLD_AFTER_S:
+            self._is_stretched = not self._is_stretched
             log.warning(
                 f"promises.{'stretched' if self._is_stretched else 'kept'}",
                 stretch=round(budget.stretch, 2),

@@ -30,6 +30,7 @@ from rules.model import UserId
 
 log = structlog.get_logger(__name__)
 
+ENDPOINT: Final = "users"  # as `requests_total` names it
 PER_PAGE: Final = 1000  # the most that CometChat takes: 100,000 users are 100 requests
 MOST_PAGES: Final = 1000
 RETRY_S: Final = 60.0  # after a round that failed, unless the refresh is sooner
@@ -171,7 +172,7 @@ class Discovery:
         """Raises SourceError. Users may come and go between two pages: the next round sees them."""
         found: dict[UserId, None] = {}
         for number in range(1, MOST_PAGES + 1):
-            page = await self._ask(partial(self._client.users, query_of(discover, page=number)))
+            page = await self._page(query_of(discover, page=number))
             known = len(found)
             found.update((UserId(party.id), None) for party in page.parties if not party.id.startswith("@"))
             if not page.more(PER_PAGE) or number > (page.total_pages or MOST_PAGES):
@@ -181,6 +182,15 @@ class Discovery:
         raise BadResponse(
             f"users: more than {MOST_PAGES * PER_PAGE}: narrow the cohort by tags, roles or search"
         )
+
+    async def _page(self, query: UserQuery) -> People:
+        try:
+            page = await self._ask(partial(self._client.users, query))
+        except SourceError as error:
+            self._metrics.asked(ENDPOINT, error.outcome)
+            raise
+        self._metrics.asked(ENDPOINT, "ok")
+        return page
 
     async def _remember(self, after: Sightings, now: datetime) -> None:
         """Store whom it found, make that count, and tell if somebody came or went. Raises StoreError."""

@@ -211,7 +211,7 @@ class Intake:
     async def _next_turn(self) -> tuple[Turn, bool]:
         while True:
             now = self._clock.monotonic()
-            self._turns.resize(max(LEAST_RATE, self.allowance.budget.granted(now)) / 60, now)
+            self._turns.resize(max(LEAST_RATE, self.allowance.budget.granted(now)) / 60)
             if (wait := self._turns.wait(now)) > 0:
                 with trio.move_on_after(max(wait, SHORTEST_WAIT_S)):
                     await self._changed.wait()

@@ -279,6 +279,10 @@ class Metrics:
         self._of(self.requests_total, endpoint, "ok").inc()
         self.poll_seconds.observe(seconds)
 
+    def asked(self, endpoint: str, outcome: str) -> None:
+        """A request beside the polls ended."""
+        self._of(self.requests_total, endpoint, outcome).inc()
+
     def failed(self, endpoint: str, outcome: str) -> None:
         """A poll's request ended in one of `POLL_OUTCOMES` other than a page."""
         self._of(self.requests_total, endpoint, outcome).inc()

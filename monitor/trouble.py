@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import Random
 from typing import Final
 
@@ -16,13 +15,10 @@ from monitor.metrics import Metrics
 from monitor.schedule.turns import Turns, backoff
 from monitor.source.client import (
     BadKey,
-    BadRequest,
     BadResponse,
     NoAccess,
-    RateLimited,
     ServerError,
     SourceError,
-    UnknownGroup,
     UnknownUser,
     Unreachable,
 )
@@ -38,18 +34,6 @@ TOLD_ONE_BY_ONE: Final = 20
 OUTAGE_AFTER: Final = 5  # failures in a row, whosesoever: this is not one list's trouble
 SOON_S: Final = 5.0
 OUTAGES: Final = (Unreachable, ServerError, BadResponse)
-
-OUTCOMES: Final[Mapping[type[SourceError], str]] = {
-    RateLimited: "rate_limited",
-    BadKey: "bad_key",
-    NoAccess: "no_access",
-    UnknownUser: "unknown_user",
-    UnknownGroup: "unknown_user",
-    BadRequest: "bad_request",
-    BadResponse: "bad_response",
-    ServerError: "server_error",
-    Unreachable: "unreachable",
-}
 
 
 class Trouble:
@@ -131,4 +115,4 @@ class Trouble:
         self._turns.failed(uid, retry_in=retry_in, now=self._clock.monotonic())
 
     def _count(self, error: SourceError, endpoint: str) -> None:
-        self._metrics.failed(endpoint, OUTCOMES.get(type(error), "bad_response"))
+        self._metrics.failed(endpoint, error.outcome)

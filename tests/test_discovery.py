@@ -156,6 +156,8 @@ async def test_who_fits_is_found_and_told_once(
         assert search.sample("discovered_users", "support") == 2
         assert (search.sample("discovery_last_success_timestamp_seconds", "agents") or 0) > START.timestamp()
         assert 3 <= len(world.requests) // 2 <= 5  # every five minutes, more or less
+        spent = search.metrics.requests_total.labels("users", "ok")
+        assert spent._value.get() == len(world.requests)
 
 
 async def test_who_comes_is_found_by_the_next_round_and_who_goes_stays_for_the_grace(

@@ -198,7 +198,7 @@ class Turns:
             if uid in self._competing:
                 self._looks.put(uid, at)
 
-    def resize(self, rate: float, now: float) -> None:  # noqa: ARG002 - every event has its time
+    def resize(self, rate: float) -> None:
         """The budget grants another rate, in requests a second."""
         self._rate = _positive(rate)
         self._deadlines.settle(rate)

@@ -192,8 +192,8 @@ def _staleness(value: Any) -> timedelta | Literal["auto"]:
 def _occasion(value: Any) -> timedelta | Literal["off"]:
     if value in ("off", False):  # YAML reads a bare off as false
         return "off"
-    if (span := duration(value)) < timedelta(hours=1):
-        raise wrong("expected off or a time of an hour or more such as 1d")
+    if (span := duration(value)) < timedelta(minutes=1):
+        raise wrong("expected off or a time of a minute or more such as 1d")
     return span
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -23,6 +23,8 @@ MAX_TEXT: Final = 300
 
 class SourceError(CometwatchError):
     """A request that gave no page. `retry_after` is the server's wish, when it told one."""
+
+    outcome: ClassVar[str] = "bad_response"  #: as metrics call it
 
     def __init__(
         self,
@@ -43,13 +45,19 @@ class SourceError(CometwatchError):
 class BadKey(SourceError):
     """The key (or the app it should open) is unknown: nothing works until someone mends it."""
 
+    outcome = "bad_key"
+
 
 class NoAccess(SourceError):
     """The key is known but may not do this: wrong scope, plan or subscription."""
 
+    outcome = "no_access"
+
 
 class UnknownUser(SourceError):
     """CometChat has no such user, or it is deactivated."""
+
+    outcome = "unknown_user"
 
 
 class UnknownGroup(UnknownUser):
@@ -59,13 +67,19 @@ class UnknownGroup(UnknownUser):
 class BadRequest(SourceError):
     """Asked like this, it will never work; `details` says what was wrong with which parameter."""
 
+    outcome = "bad_request"
+
 
 class RateLimited(SourceError):
     """The app's quota is spent: everybody waits for `retry_after`."""
 
+    outcome = "rate_limited"
+
 
 class ServerError(SourceError):
     """CometChat failed: try again later."""
+
+    outcome = "server_error"
 
 
 class BadResponse(SourceError):
@@ -74,6 +88,8 @@ class BadResponse(SourceError):
 
 class Unreachable(SourceError):
     """No whole answer came: name, connection, TLS or deadline."""
+
+    outcome = "unreachable"
 
 
 BY_CODE: Final[Mapping[str, type[SourceError]]] = {

@@ -142,6 +142,9 @@ def group_list(looks: Looks) -> Fact:
         meaning = "no group seen: name one with --group GUID"
         return fact_of("group_list", question, UNKNOWN, meaning, look)
     if not look.is_answered:
+        if "GUID_NOT_FOUND" in (look.error or ""):
+            meaning = "CometChat knows no such group: check the guid"
+            return fact_of("group_list", question, UNKNOWN, meaning, look)
         return fact_of("group_list", question, "no, refused", "watch.groups can't be used", look)
     if not look.ids:
         return fact_of("group_list", question, UNKNOWN, "the group has no messages: name another", look)

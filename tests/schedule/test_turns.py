@@ -348,14 +348,14 @@ def test_a_promise_that_cant_be_kept_stretches_all_alike_and_aloud() -> None:
     assert turns.stretch == pytest.approx(2.0)
     assert turns.staleness("u0") == pytest.approx(120.0)
     assert worst_gap(turns, polls(turns, rate=10.0, seconds=600.0), uids) <= 1.05
-    turns.resize(20.0, 600.0)
+    turns.resize(20.0)
     assert (turns.stretch, turns.staleness("u0")) == (1.0, 60.0)
 
 
 def test_a_budget_that_shrinks_and_grows_takes_the_promises_along() -> None:
     turns = seated(*names(100), rate=10.0)
     assert turns.staleness("u0") == pytest.approx(40.0)
-    turns.resize(1.0, 0.0)
+    turns.resize(1.0)
     assert turns.staleness("u0") == pytest.approx(400.0)
     for uid in names(50):
         turns.remove(uid)

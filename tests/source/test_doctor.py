@@ -245,7 +245,8 @@ async def test_a_busy_app_hides_nothing() -> None:
 async def test_a_group_that_is_not_there_stops_nothing() -> None:
     report = await examined(build(a_world()), guid="nowhere")
     assert report.stopped is None
-    assert answers(report)["group_list"] == "no, refused"
+    assert answers(report)["group_list"] == "unknown"
+    assert "CometChat knows no such group" in str(report)
 
 
 async def test_nothing_fits_where_nothing_is_shown() -> None:

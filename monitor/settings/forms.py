@@ -258,24 +258,21 @@ WebAddress = Annotated[str, AfterValidator(web_address)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_secret_signing_secret)]
 FileName = Annotated[str, AfterValidator(_beside_config)]
+AS_TEXT: Final = PlainSerializer(  # a span, or the word that stands for one
+    lambda value: value if isinstance(value, str) else duration_text(value),
+    return_type=str,
+    when_used="json",
+)
 Staleness = Annotated[
     timedelta | Literal["auto"],
     BeforeValidator(_staleness),
-    PlainSerializer(
-        lambda value: value if isinstance(value, str) else duration_text(value),
-        return_type=str,
-        when_used="json",
-    ),
+    AS_TEXT,
     WithJsonSchema({"anyOf": [{"const": "auto"}, DURATION_SCHEMA]}),
 ]
 Occasion = Annotated[
     timedelta | Literal["off"],
     BeforeValidator(_occasion),
-    PlainSerializer(
-        lambda value: value if isinstance(value, str) else duration_text(value),
-        return_type=str,
-        when_used="json",
-    ),
+    AS_TEXT,
     WithJsonSchema({"anyOf": [{"enum": ["off", False]}, DURATION_SCHEMA]}),
 ]
 Start = Annotated[

@@ -12,7 +12,6 @@ from monitor.cli.checking import unreachable
 from monitor.delivery.policy import RouteSpec
 from monitor.settings import Reader
 from rules import spec
-from rules.model import UserId
 from tests.cli.conftest import Desk
 
 RULE = """\
@@ -172,7 +171,7 @@ def test_json(desk: Desk) -> None:
 # --- rules that reach nobody ------------------------------------------------------------------------
 
 RULES = spec.load([spec.Source("mine.yaml", RULE)], app="a")
-WATCH = {UserId("anna"): {}, UserId("ben"): {"team": "payments"}, UserId("cleo"): {"team": "payments"}}
+WATCH: dict[str, dict[str, str]] = {"anna": {}, "ben": {"team": "payments"}, "cleo": {"team": "payments"}}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ async def test_people_are_watched_as_soon_as_they_are_found_until_the_grace_is_o
     stage: Stage, autojump_clock: MockClock
 ) -> None:
     stage.world.change_user("superhero2", tags=["support"])
-    async with stage.monitor(config(stage, f"cohorts: [{COHORT}]")) as app:
+    seldom = "poll: {min_interval: 9s}\n"  # hours pass: the fewer polls, the better
+    async with stage.monitor(config(stage, f"cohorts: [{COHORT}]") + seldom) as app:
         await until(10)
         say(stage.world, "hello", to="superhero2")
         say(stage.world, "hello", sender="superhero1", to="superhero3")  # nobody of ours

@@ -126,12 +126,12 @@ class Caretaker:
         while True:
             if (outlook := self._intake.outlook(self._random)) is not None:
                 prediction = await self._run_sync(outlook)
-                for quantile, seconds in (
+                for statistic, seconds in (
                     ("mean", prediction.mean_s),
                     ("p95", prediction.p95_s),
                     ("worst", prediction.worst_s),
                 ):
-                    self._metrics.detection_delay_predicted_seconds.labels(quantile).set(seconds)
+                    self._metrics.detection_delay_predicted_seconds.labels(statistic).set(seconds)
             await trio.sleep(PREDICT_S)
 
     async def _prune_all(self) -> int:

@@ -148,7 +148,7 @@ class Metrics:
         self.detection_delay_predicted_seconds = self._gauge(
             "detection_delay_predicted_seconds",
             "The detection delay that the present activity and budget let us expect: mean, p95 and worst.",
-            "quantile",
+            "statistic",
         )
         self.watermark_lag_seconds = self._gauge(
             "watermark_lag_seconds",

@@ -132,9 +132,9 @@ FRESHNESS: Final = Row(
             " Measured far above predicted: slow answers, a pause, or traffic that nobody could expect.",
             queries=[
                 (
-                    "max by (quantile) (cometwatch_detection_delay_predicted_seconds"
-                    '{@, quantile=~"mean|p95"})',
-                    "{{quantile}} predicted",
+                    "max by (statistic) (cometwatch_detection_delay_predicted_seconds"
+                    '{@, statistic=~"mean|p95"})',
+                    "{{statistic}} predicted",
                 ),
                 (
                     "sum(rate(cometwatch_detection_delay_seconds_sum{@}[$__rate_interval]))"
@@ -155,7 +155,7 @@ FRESHNESS: Final = Row(
             text="The longest that any list is left alone; and the stretch of all promises (1: kept).",
             queries=[
                 (
-                    'max by (instance) (cometwatch_detection_delay_predicted_seconds{@, quantile="worst"})',
+                    'max by (instance) (cometwatch_detection_delay_predicted_seconds{@, statistic="worst"})',
                     "{{instance}} worst, seconds",
                 ),
                 ("max by (instance) (cometwatch_staleness_stretch_ratio{@})", "{{instance}} stretched"),

@@ -28,7 +28,7 @@ messages_total counter category,type
 rejects_total counter
 duplicates_total counter
 detection_delay_seconds histogram
-detection_delay_predicted_seconds gauge quantile
+detection_delay_predicted_seconds gauge statistic
 watermark_lag_seconds gauge
 users gauge state
 budget_requests_per_minute gauge

@@ -32,8 +32,9 @@ def _waits(axes: Any, policies: Mapping[str, Sequence[Score]]) -> None:
         waits = [fmean(values) for values in zip(*(score.curve for score in scores), strict=True)]
         axes.plot(waits, [1 - part for part in CURVE], color=COLOURS[name], label=name)
     axes.set(
-        xscale="log", yscale="log", xlim=(0.05, None), ylim=(1e-3, 1.0), xlabel="seconds until the first find",
-        ylabel="part of the messages that wait longer", title=f"{GATE}, {len(GATE.seeds)} seeds",
+        xscale="log", yscale="log", xlim=(0.05, None), ylim=(1e-3, 1.0),
+        xlabel="seconds until the first find", ylabel="part of the messages that wait longer",
+        title=f"{GATE}, {len(GATE.seeds)} seeds",
     )  # fmt: skip
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend()

@@ -23,6 +23,7 @@ from monitor.schedule.forecast import Part
 from monitor.schedule.plan import Load
 from monitor.settings.forms import duration, duration_text
 from monitor.settings.reading import NOT_SETTINGS, PREFIX
+from rules.model import ListId
 
 if TYPE_CHECKING:
     from monitor.settings import Settings
@@ -217,7 +218,7 @@ def _recorded(source: Given, configuration: Configuration) -> tuple[Configuratio
             found.setdefault(row.cohort, []).append(row.uid)
     configuration = configuration.finding(found)
     terms = configuration.terms
-    known = [(rows[uid].activity, wish) for uid, wish in terms.items() if uid in rows]  # type: ignore[index]
+    known = [(rows[ListId(uid)].activity, wish) for uid, wish in terms.items() if ListId(uid) in rows]
     if not any(packed for packed, _ in known):
         raise ConfigError(
             "the store has no activity of these lists yet: let `cometwatch run` watch for an hour, "

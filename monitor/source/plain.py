@@ -39,7 +39,7 @@ class PlainTold(Shown, gc=False):
 
 class PlainEntities(Entities, gc=False):
     sender: PlainTold | None = None  # type: ignore[assignment]  # only what names it is read
-    receiver: PlainTold | None = None  # type: ignore[assignment]
+    receiver: PlainTold | None = None  # type: ignore[assignment]  # likewise
 
 
 class PlainData(Data, gc=False):

@@ -83,14 +83,14 @@ class Spaced(TypeDecorator[tuple[MessageId, ...]]):
     def process_bind_param(
         self,
         value: tuple[MessageId, ...] | None,
-        dialect: Dialect,  # noqa: ARG002
+        dialect: Dialect,  # noqa: ARG002 - the signature is SQLAlchemy's
     ) -> bytes | None:
         return None if value is None else msgspec.json.encode([*value[:1], *map(sub, value[1:], value)])
 
     def process_result_value(
         self,
         value: bytes | None,
-        dialect: Dialect,  # noqa: ARG002
+        dialect: Dialect,  # noqa: ARG002 - the signature is SQLAlchemy's
     ) -> tuple[MessageId, ...] | None:
         return None if value is None else tuple(accumulate(msgspec.json.decode(value, type=list[MessageId])))
 

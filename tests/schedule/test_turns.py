@@ -278,7 +278,10 @@ def test_a_weight_changed_by_a_reload_counts_at_once() -> None:
 
 def test_whoever_speaks_is_polled_more_often_from_then_on() -> None:
     turns = seated(*names(100), rate=10.0, min_interval=0.5)
-    speaks: Rows = lambda uid, now: [1.0] if uid == "u3" and now > 60 else []  # noqa: E731
+
+    def speaks(uid: str, now: float) -> list[float]:
+        return [1.0] if uid == "u3" and now > 60 else []
+
     counts = Counter(turn.uid for _, turn in polls(turns, rate=10.0, seconds=120.0, rows=speaks))
     assert counts["u3"] > 5 * mean(counts.values())
 
@@ -334,9 +337,14 @@ def test_no_gap_is_longer_than_promised(
     turns.add(uids, 0.0, wishes=wishes_of(mix, uids, rate))
     assert turns.stretch == 1.0
     talkers = set(random.sample(uids, int(loud * users)))
+
     # Once all have been polled in one go, so that their deadlines come together, some want every request.
-    storm: Rows = lambda uid, now: [0.1] * 50 if uid in talkers and now * rate > users else []  # noqa: E731
-    latency = lambda: random.random() * slowest / rate  # noqa: E731
+    def storm(uid: str, now: float) -> list[float]:
+        return [0.1] * 50 if uid in talkers and now * rate > users else []
+
+    def latency() -> float:
+        return random.random() * slowest / rate
+
     made = polls(turns, rate=rate, seconds=10 * users / rate, rows=storm, latency=latency)
     assert worst_gap(turns, made, uids) <= 1.05
 

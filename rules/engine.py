@@ -17,7 +17,10 @@ from rules.conditions import Test
 from rules.index import Index
 from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling, Single
 from rules.model import (
+    MAX_TOLD,
     Alert,
+    AlertId,
+    Because,
     Fault,
     Labels,
     Message,
@@ -93,11 +96,9 @@ def wanted(rules: RuleSet, messages: Sequence[Message], ticks: Sequence[Tick] = 
     for message in messages if rules.by_name else ():
         for logic, rule in rules.correlating.at(message):
             try:
-                key = logic.key(message)
+                keys.update(StateKey(rule.name, key) for key in logic.keys(message))
             except Exception:  # noqa: S112 - `step` meets the same error and reports it
                 continue
-            if key is not None:
-                keys.add(StateKey(rule.name, key))
     return frozenset(keys)
 
 
@@ -127,6 +128,33 @@ def step(
     return cases.judge()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What was judged when something was found."""
+
+    messages: tuple[MessageId, ...] = ()
+    tick: datetime | None = None
+    key: str | None = None
+    before: bytes | None = None
+    after: bytes | None = None
+
+    def of(self, alert: AlertId, found: Found) -> Because:
+        return Because(
+            alert=alert,
+            status=found.status,
+            revision=found.revision,
+            messages=self.messages,
+            tick=self.tick,
+            key=self.key,
+            before=_told(self.before),
+            after=_told(self.after),
+        )
+
+
+def _told(state: bytes | None) -> str | None:
+    return None if state is None else state[:MAX_TOLD].decode("utf-8", "ignore")
+
+
 @dataclass(kw_only=True)
 class _Run:
     """One step under way: the findings and faults so far."""
@@ -134,23 +162,25 @@ class _Run:
     rules: RuleSet
     watch: WatchSet
     now: datetime
-    alerts: dict[tuple[str, Status], Alert] = field(default_factory=dict)
+    alerts: dict[tuple[str, Status, int], Alert] = field(default_factory=dict)
+    because: list[Because] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
     def match(self, message: Message, test: Test, logic: Single, rule: Rule) -> None:
         try:
             if test(message, self.watch) and (found := logic.found(message, self.watch)):
-                self.tell(rule, found)
+                self.tell(rule, found, Cause(messages=(message.id,)))
         except Exception as error:
             self.fault(rule.name, message.id, place_of(error))
 
-    def tell(self, rule: Rule, found: Found) -> None:
+    def tell(self, rule: Rule, found: Found, cause: Cause) -> None:
         """Name and word a finding. A finding twice in one step is one alert."""
         alert_id = fingerprint(self.rules.app, rule.name, found.key, found.episode)
-        if (alert_id, found.status) in self.alerts:
+        if (alert_id, found.status, found.revision) in self.alerts:
             return
         facts = {**found.facts, "rule": {"name": rule.name, "severity": str(rule.severity)}}
-        self.alerts[alert_id, found.status] = Alert(
+        self.because.append(cause.of(alert_id, found))
+        self.alerts[alert_id, found.status, found.revision] = Alert(
             id=alert_id,
             rule=rule.name,
             key=found.key,
@@ -167,6 +197,7 @@ class _Run:
             annotations=self._link(rule, found, alert_id) | dict(rule.annotations),
             messages=found.messages,
             resolution=found.resolution,
+            revision=found.revision,
         )
 
     def _worded(self, rule: Rule, template: Template, facts: Facts, found: Found) -> str | None:
@@ -212,7 +243,7 @@ class _Case:
     rule: Rule
     logic: Correlating[Any]
     state: Any = None
-    last: MessageId | None = None
+    taken: list[MessageId] = field(default_factory=list)
     tick: Tick | None = None
 
 
@@ -228,12 +259,10 @@ class _Cases:
     def gather(self, message: Message) -> None:
         for logic, rule in self.run.rules.correlating.at(message):
             try:
-                key = logic.key(message)
-                if key is None:
-                    continue
-                case = self._case(StateKey(rule.name, key), logic, rule)
-                case.state = logic.take(case.state, message)
-                case.last = message.id
+                for key in logic.keys(message):
+                    case = self._case(StateKey(rule.name, key), logic, rule)
+                    case.state = logic.take(case.state, key, message, now=self.run.now)
+                    case.taken.append(message.id)
             except Exception as error:
                 self.run.fault(rule.name, message.id, place_of(error))
 
@@ -266,26 +295,37 @@ class _Cases:
                 ruling = case.logic.judge(
                     key.key, case.state, tick=case.tick, watch=self.run.watch, now=self.run.now
                 )
-                change = self._change(key, case, ruling)
+                value = None if ruling.state is None else case.logic.encode(ruling.state)
             except Exception as error:
-                self.run.fault(case.rule.name, case.last, place_of(error))
+                self.run.fault(case.rule.name, case.taken[-1] if case.taken else None, place_of(error))
                 continue
             for found in ruling.found:
-                self.run.tell(case.rule, found)
+                self.run.tell(case.rule, found, self._cause(key, case, value))
+            change = self._change(key, value, ruling)
             changes += [change] if change else []
             self._schedule(key, case, ruling, timers, is_changed=change is not None)
         return Outcome(
             states=tuple(changes),
             alerts=tuple(self.run.alerts.values()),
+            because=tuple(self.run.because),
             timers=tuple(timers),
             cancelled=tuple(dict.fromkeys(self.closed)),
             faults=tuple(self.run.faults),
         )
 
-    def _change(self, key: StateKey, case: _Case, ruling: Ruling[Any]) -> StateChange | None:
+    def _cause(self, key: StateKey, case: _Case, value: bytes | None) -> Cause:
+        stored = self.states.get(key)
+        return Cause(
+            messages=tuple(case.taken),
+            tick=case.tick.due if case.tick else None,
+            key=key.key,
+            before=stored.value if stored else None,
+            after=value,
+        )
+
+    def _change(self, key: StateKey, value: bytes | None, ruling: Ruling[Any]) -> StateChange | None:
         """What to write, if anything: a message read again changes nothing and writes nothing."""
         stored = self.states.get(key)
-        value = None if ruling.state is None else case.logic.encode(ruling.state)
         if value == (stored.value if stored else None):
             return None
         return StateChange(
@@ -300,6 +340,7 @@ class _Cases:
     ) -> None:
         """A kind keeps its wait in its state, so an unchanged state means an unchanged timer."""
         if ruling.wait is not None and (is_changed or case.tick):
-            timers.append(Timer(key=key, due=ruling.wait.due, lists=ruling.wait.lists))
+            wait = ruling.wait
+            timers.append(Timer(key=key, due=wait.due, lists=wait.lists, every=wait.every))
         elif ruling.wait is None and (case.tick or (is_changed and key in self.states)):
             self.closed.append(key)

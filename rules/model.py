@@ -147,6 +147,7 @@ class Alert(Value, frozen=True, kw_only=True):
     annotations: Labels = {}
     messages: tuple[Message, ...] = ()
     resolution: str | None = None  #: why it is over; set exactly when `status` is resolved
+    revision: int = 0  #: how often a firing alert was brought up to date since it was first found
 
 
 class StateKey(NamedTuple):
@@ -175,13 +176,15 @@ class StateChange(Value, frozen=True, kw_only=True):
 class Timer(Value, frozen=True, kw_only=True):
     """A question to ask again once we have seen far enough: replaces the pending timer of the same key.
 
-    `lists` names the users whose message list could carry the missing row; the timer concludes when the
-    watermark of any one of them has passed `due`.
+    `lists` names the lists that could carry the missing row; the timer concludes when the watermark of any
+    one of them has passed `due`. With `every`, any list at all could carry it: then `lists` is empty, and
+    the timer waits for all that are read.
     """
 
     key: StateKey
     due: datetime  #: event time
-    lists: tuple[UserId, ...]
+    lists: tuple[ListId, ...]
+    every: bool = False
 
 
 class Tick(Value, frozen=True, kw_only=True):
@@ -199,11 +202,31 @@ class Fault(Value, frozen=True, kw_only=True):
     error: str  #: the kind of error and where it arose; never message text
 
 
+class Because(Value, frozen=True, kw_only=True):
+    """What made one finding: for whoever asks later why it was raised, brought up to date or resolved."""
+
+    alert: AlertId
+    status: Status
+    revision: int = 0
+    messages: tuple[MessageId, ...] = ()  #: the rows of this step that had to do with it
+    tick: datetime | None = None  #: the time that had passed, if it was that
+    key: str | None = None  #: of the state that was judged; None for rules that keep none
+    before: str | None = None  #: the state before and after, as it is stored (JSON), cut to `MAX_TOLD`
+    after: str | None = None
+
+
+MAX_TOLD: Final = 4_000  # characters of a state in `Because`
+
+
 class Outcome(Value, frozen=True, kw_only=True):
-    """What one step found. `alerts` may repeat earlier ids; the store keeps each once."""
+    """What one step found. `alerts` may repeat earlier ids; the store keeps each once.
+
+    `because` says of each of `alerts`, in their order, what made it.
+    """
 
     states: tuple[StateChange, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    because: tuple[Because, ...] = ()
     timers: tuple[Timer, ...] = ()
     cancelled: tuple[StateKey, ...] = ()  #: timers that are no longer needed
     faults: tuple[Fault, ...] = ()

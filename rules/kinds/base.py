@@ -6,7 +6,7 @@ key build up a state, which may also wait for a time to pass).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -15,7 +15,7 @@ import msgspec
 
 from rules.conditions import Condition, Interest, Test
 from rules.grammar import Key
-from rules.model import Message, Status, Tick, UserId, Value, WatchSet, digest
+from rules.model import ListId, Message, Status, Tick, UserId, Value, WatchSet, digest
 from rules.templates import Facts
 from rules.when import Conditions
 
@@ -35,6 +35,7 @@ class Found:
     facts: Facts  #: what the templates can name
     found_at: datetime | None = None  #: when it was first found, if that was in an earlier step
     resolution: str | None = None  #: why it is over; makes the alert a resolved one
+    revision: int = 0  #: of a firing one: how often it was brought up to date, this time included
 
     @property
     def status(self) -> Status:
@@ -46,6 +47,11 @@ class Single(Protocol):
 
     @property
     def interest(self) -> Interest: ...
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """Its conditions by the key they are written under, by whoever asks why: `when`, `answer` and so on."""
+        ...
 
     @property
     def test(self) -> Test:
@@ -60,10 +66,11 @@ class Single(Protocol):
 
 
 class Wait(NamedTuple):
-    """Ask again when the watermark of any of `lists` has passed `due`."""
+    """Ask again when the watermark of any of `lists` has passed `due`; with `every`, those of all lists."""
 
     due: datetime
-    lists: tuple[UserId, ...]
+    lists: tuple[ListId, ...]
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +98,25 @@ class Correlating(Protocol[S]):
     @property
     def interest(self) -> Interest: ...
 
-    def key(self, message: Message) -> str | None:
-        """The correlation key, or None if the message is of no concern. Independent of the watch set."""
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """As of `Single`."""
+        ...
+
+    def keys(self, message: Message) -> Sequence[str]:
+        """The keys whose state the message has to do with; () if it is of no concern.
+
+        Independent of the watch set: who is not watched is left out by `judge`. None begins with "@".
+        """
         ...
 
     def decode(self, value: bytes) -> S: ...
 
     def encode(self, state: S) -> bytes: ...
 
-    def take(self, state: S | None, message: Message) -> S: ...
+    def take(self, state: S | None, key: str, message: Message, *, now: datetime) -> S:
+        """The state of `key` with the facts of `message`, which has this key. `now`: for retention only."""
+        ...
 
     def judge(
         self, key: str, state: S, *, tick: Tick | None, watch: WatchSet, now: datetime

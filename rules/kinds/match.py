@@ -21,6 +21,7 @@ class Match:
         self.condition = condition
         self.interest: Interest = interest_of(condition)
         self.test: Test = beyond_interest(condition).compile()
+        self.conditions: Mapping[str, Condition] = {"when": condition}
         self._is_about_mentions = any(isinstance(part, Mentions) for part in condition.parts())
 
     def found(self, message: Message, watch: WatchSet) -> Found | None:

@@ -151,16 +151,17 @@ class MissedCall:
     def __init__(self, condition: Condition | None, options: Options) -> None:
         self._condition, self._options = condition, options
         self._test = condition.compile() if condition else None
+        self.conditions: Mapping[str, Condition] = {"when": condition} if condition else {}
 
-    def key(self, message: Message) -> str | None:
+    def keys(self, message: Message) -> tuple[str, ...]:
         if message.call is None or not message.call.session_id:
-            return None
+            return ()
         status = status_of(message)
         if status in ANSWERED or status == "unanswered":
-            return correlation_key(message.call.session_id)
+            return (correlation_key(message.call.session_id),)
         # A group call goes on when one member declines or is busy.
         is_known = message.receiver_type != "group" and (status in ENDS or status == "initiated")
-        return correlation_key(message.call.session_id) if is_known else None
+        return (correlation_key(message.call.session_id),) if is_known else ()
 
     def decode(self, value: bytes) -> Session:
         return msgspec.json.decode(value, type=Session)
@@ -168,7 +169,7 @@ class MissedCall:
     def encode(self, state: Session) -> bytes:
         return msgspec.json.encode(state)
 
-    def take(self, state: Session | None, message: Message) -> Session:
+    def take(self, state: Session | None, key: str, message: Message, *, now: datetime) -> Session:  # noqa: ARG002 - the protocol's
         rows = {status_of(row): row for row in state.rows} if state else {}
         status = status_of(message)
         if status not in rows or message.id < rows[status].id:

@@ -50,7 +50,7 @@ class Single(Protocol):
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
-        """Its conditions by the key they are written under, by whoever asks why: `when`, `answer` and so on."""
+        """Its conditions by the key they stand under (`when`, `answer`), for whoever asks why."""
         ...
 
     @property

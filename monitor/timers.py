@@ -6,17 +6,55 @@ The store holds the truth; this is the running process's view of it, changed onl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import heapify, heappop, heappush
+from typing import Final
 
-from rules.model import StateKey, Tick, Timer, UserId
+from rules.model import ListId, StateKey, Tick, Timer
+
+SLACK: Final = 64  # entries that a queue may hold in vain before it is made anew
+
+
+@dataclass(slots=True)
+class Queue:
+    """The times that one list is asked for, earliest first. What was changed is passed over."""
+
+    times: dict[StateKey, datetime] = field(default_factory=dict)
+    _heap: list[tuple[datetime, StateKey]] = field(default_factory=list)
+
+    def put(self, key: StateKey, due: datetime) -> None:
+        self.times[key] = due
+        heappush(self._heap, (due, key))
+        if len(self._heap) > 2 * len(self.times) + SLACK:
+            self._heap = [(due, key) for key, due in self.times.items()]
+            heapify(self._heap)
+
+    def first(self) -> datetime | None:
+        while self._heap and self.times.get(self._heap[0][1]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def before(self, moment: datetime) -> list[StateKey]:
+        """The keys that are due before `moment`, in order. They stay until they are taken away."""
+        found: dict[StateKey, datetime] = {}
+        while (due := self.first()) is not None and due < moment:
+            found[heappop(self._heap)[1]] = due
+            # The same time may have been put in twice: its twin goes too, or it would be met again.
+            while self._heap and self._heap[0][1] in found and self._heap[0][0] == found[self._heap[0][1]]:
+                heappop(self._heap)
+        for key, due in found.items():
+            heappush(self._heap, (due, key))
+        return list(found)
 
 
 class Timers:
-    """Pending timers by key, and by the users whose lists can answer them."""
+    """Pending timers by key, and by the lists that can answer them."""
 
     def __init__(self, pending: Iterable[Timer] = ()) -> None:
         self._pending: dict[StateKey, Timer] = {}
-        self._by_user: dict[UserId, set[StateKey]] = {}
+        self._by_list: dict[ListId, Queue] = {}
+        self._everywhere = Queue()
         self.apply(pending, ())
 
     def __len__(self) -> int:
@@ -33,38 +71,59 @@ class Timers:
             self._forget(timer.key)
             self._pending[timer.key] = timer
             for uid in timer.lists:
-                self._by_user.setdefault(uid, set()).add(timer.key)
+                self._by_list.setdefault(uid, Queue()).put(timer.key, timer.due)
+            if timer.every:
+                self._everywhere.put(timer.key, timer.due)
 
     def reset(self, pending: Iterable[Timer]) -> None:
         """Begin anew with what the store holds, after rules or users were closed."""
         self._pending.clear()
-        self._by_user.clear()
+        self._by_list.clear()
+        self._everywhere = Queue()
         self.apply(pending, ())
 
-    def due(self, uid: UserId, watermark: datetime) -> tuple[Tick, ...]:
-        """The timers that this user's list, read up to `watermark`, has answered by silence."""
-        return _ripe((self._pending[key] for key in self._by_user.get(uid, ())), watermark)
+    def due(self, uid: ListId, watermark: datetime) -> tuple[Tick, ...]:
+        """The timers that this list, read up to `watermark`, has answered by silence."""
+        queue = self._by_list.get(uid)
+        return self._ticks(queue.before(watermark)) if queue else ()
+
+    def due_everywhere(self, watermark: datetime) -> tuple[Tick, ...]:
+        """The timers answered by the silence of all lists, the least far of which is read to `watermark`."""
+        return self._ticks(self._everywhere.before(watermark))
 
     def ripe(self, watermark: datetime) -> tuple[Tick, ...]:
         """The timers that are due when every list was read up to `watermark`, as in a recording."""
-        return _ripe(self._pending.values(), watermark)
+        due = sorted((t for t in self._pending.values() if t.due < watermark), key=lambda t: (t.due, t.key))
+        return self._ticks(timer.key for timer in due)
 
-    def next_due(self, uid: UserId) -> datetime | None:
-        """The event time of the user's earliest pending timer."""
-        return min((self._pending[key].due for key in self._by_user.get(uid, ())), default=None)
+    def next_due(self, uid: ListId) -> datetime | None:
+        """The event time of the list's earliest pending timer."""
+        queue = self._by_list.get(uid)
+        return queue.first() if queue else None
 
-    def stranded(self, is_readable: Callable[[UserId], bool]) -> tuple[Timer, ...]:
+    def next_everywhere(self) -> datetime | None:
+        """The event time of the earliest timer that waits for all lists."""
+        return self._everywhere.first()
+
+    def first(self) -> datetime | None:
+        """The event time of the earliest pending timer of all."""
+        return min((timer.due for timer in self._pending.values()), default=None)
+
+    def stranded(self, is_readable: Callable[[ListId], bool]) -> tuple[Timer, ...]:
         """The timers that nobody's list can answer any more."""
-        return tuple(timer for timer in self._pending.values() if not any(map(is_readable, timer.lists)))
+        return tuple(
+            timer
+            for timer in self._pending.values()
+            if not timer.every and not any(map(is_readable, timer.lists))
+        )
+
+    def _ticks(self, keys: Iterable[StateKey]) -> tuple[Tick, ...]:
+        return tuple(Tick(key=key, due=self._pending[key].due) for key in keys)
 
     def _forget(self, key: StateKey) -> None:
         if timer := self._pending.pop(key, None):
+            self._everywhere.times.pop(key, None)
             for uid in timer.lists:
-                self._by_user[uid].discard(key)
-                if not self._by_user[uid]:
-                    del self._by_user[uid]
-
-
-def _ripe(timers: Iterable[Timer], watermark: datetime) -> tuple[Tick, ...]:
-    due = sorted((t for t in timers if t.due < watermark), key=lambda t: (t.due, t.key))
-    return tuple(Tick(key=timer.key, due=timer.due) for timer in due)
+                del self._by_list[uid].times[key]
+                if not self._by_list[uid].times:
+                    del self._by_list[uid]

@@ -116,10 +116,10 @@ def test_however_often_they_change_the_same_are_due_as_by_looking_at_all(
             timers.apply((), [key])
         mine = [timer for timer in plain.values() if ALICE in timer.lists]
         assert timers.next_due(ALICE) == min((timer.due for timer in mine), default=None)
-    due = sorted((timer.due, key) for key, timer in plain.items() if timer.due < at(watermark))
+    ripe = sorted((timer.due, key) for key, timer in plain.items() if timer.due < at(watermark))
     for asked, told in (
-        (timers.due(ALICE, at(watermark)), [key for _, key in due if ALICE in plain[key].lists]),
-        (timers.due_everywhere(at(watermark)), [key for _, key in due if plain[key].every]),
-        (timers.ripe(at(watermark)), [key for _, key in due]),
+        (timers.due(ALICE, at(watermark)), [key for _, key in ripe if ALICE in plain[key].lists]),
+        (timers.due_everywhere(at(watermark)), [key for _, key in ripe if plain[key].every]),
+        (timers.ripe(at(watermark)), [key for _, key in ripe]),
     ):
         assert [tick.key for tick in asked] == told

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 16  # commits under way; as many as there may be requests, more would only wait in line
 
+TICKS: Final = 500  # judged in one transaction: others wait for its end
+
 Nameless = tuple[str | None, str]  # what stands where an id should be, and the structure of the row
 
 
@@ -190,19 +192,27 @@ class Accounts:
         if sight.watermark is not None and watermark <= sight.watermark:
             return frozenset()
         sight.watermark = watermark
-        ticks = self.timers.due(uid, watermark)
-        return await self._commit_ticks(uid, user, ticks, watermark) if ticks else frozenset()
-
-    async def _commit_ticks(
-        self, uid: ListId, user: Followed, ticks: Sequence[Tick], watermark: datetime
-    ) -> frozenset[ListId]:
         base = Commit(uid=uid, expected=user.stored, cursor=user.stored, watermark=watermark)
+        return await self._commit_ticks(self.timers.due(uid, watermark), base)
+
+    async def pass_everywhere(self, watermark: datetime) -> frozenset[ListId]:
+        """Judge the timers that wait for all lists: the least far of them was read up to `watermark`.
+
+        Returns the lists that can answer a timer which began with it.
+        """
+        async with self._slots:
+            return await self._commit_ticks(self.timers.due_everywhere(watermark), Commit())
+
+    async def _commit_ticks(self, ticks: Sequence[Tick], base: Commit) -> frozenset[ListId]:
+        asked: frozenset[ListId] = frozenset()
+        for first in range(0, len(ticks), TICKS):
+            work = self._judging(ticks[first : first + TICKS], base)
+            asked |= self._concluded(await self._writer.submit(work))
+        return asked
+
+    def _judging(self, ticks: Sequence[Tick], base: Commit) -> Callable[[Tx], Evaluated]:
         orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
-
-        def work(tx: Tx) -> Evaluated:
-            return evaluate(tx, orders, ticks=ticks, mutes=mutes, now=now, commit=base, skew=skew)
-
-        return self._concluded(await self._writer.submit(work))
+        return lambda tx: evaluate(tx, orders, ticks=ticks, mutes=mutes, now=now, commit=base, skew=skew)
 
     # --- a second look -----------------------------------------------------------------------------------
 

@@ -102,6 +102,7 @@ class Caretaker:
                 if self._health.store_error or self._clock.monotonic() - self._checked_at >= CHECK_S:
                     await self._check_store()
                 await self._notice_commands()
+                await self._intake.conclude_everywhere()
                 await self._notice_blindness()
                 await self._show()
             except StoreError as error:

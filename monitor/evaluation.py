@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from monitor.delivery.policy import RouteSpec, decide
-from monitor.lists import APP, concerns
+from monitor.lists import APP, concerns, guid_of, is_person
 from monitor.store.values import Commit, Committed, Mute
 from rules.engine import RuleSet, step, wanted
 from rules.model import ListId, Message, Outcome, State, StateKey, Tick, Timer, WatchSet
@@ -33,16 +33,21 @@ class Orders:
             return messages
         return tuple(message for message in messages if concerns(message, self.watch, self.groups))
 
-    def answering(self, timer: Timer, ahead: frozenset[ListId]) -> Timer:
+    def answering(self, timer: Timer, ahead: frozenset[ListId], *, reader: ListId | None) -> Timer:
         """The timer with the lists whose silence answers it: without those `ahead`.
 
         An answer may have gone by in them while nothing was known of the call: its state was forgotten before
         a cursor was set back, or its rule is new and one of two people behind. Their silence proves nothing.
+        A group that has no list of its own here is seen through the list of its member: of the `reader`.
         """
         if self.is_app_wide:
-            return replace(timer, lists=(APP,))
-        lists = tuple(uid for uid in timer.lists if uid not in ahead)
-        return replace(timer, lists=lists or timer.lists)
+            return replace(timer, lists=(APP,), every=False)
+        if timer.every:
+            return timer
+        named = (uid if is_person(uid) or guid_of(uid) in self.groups else reader for uid in timer.lists)
+        known = tuple(dict.fromkeys(uid for uid in named if uid is not None))
+        lists = tuple(uid for uid in known if uid not in ahead) or known
+        return replace(timer, lists=lists, every=not lists)
 
 
 class Memory(Protocol):
@@ -95,7 +100,9 @@ def evaluate(
         now=now,
         max_age=orders.max_age - skew,  # events carry the API's time, `now` is ours
     )
-    outcome = replace(outcome, timers=tuple(orders.answering(timer, ahead) for timer in outcome.timers))
+    outcome = replace(
+        outcome, timers=tuple(orders.answering(timer, ahead, reader=commit.uid) for timer in outcome.timers)
+    )
     restarted = {timer.key for timer in outcome.timers}
     spent = {tick.key for tick in ticks} - restarted
     outcome = replace(outcome, cancelled=tuple(sorted({*outcome.cancelled, *spent})))

@@ -366,6 +366,28 @@ class Intake:
         self._turns.expect_by(uid, self._clock.monotonic() + wait + TIMER_MARGIN_S)
         self._wake()
 
+    async def conclude_everywhere(self) -> None:
+        """Judge the timers that wait for all lists, if all were read past the earliest of them.
+
+        Raises StoreError; then they wait for the next time.
+        """
+        due = self.accounts.timers.next_everywhere()
+        if due is not None and (least := self._least_watermark(due)) is not None:
+            for uid in await self.accounts.pass_everywhere(least):
+                self._expect_timers(uid)
+
+    def _least_watermark(self, past: datetime) -> datetime | None:
+        """How far the list that is read least far was read; None if that is not past `past`."""
+        least: datetime | None = None
+        for uid in self._lists:
+            sight = self._health.sight(uid)
+            if sight.unknown:
+                continue  # nobody writes there
+            if sight.watermark is None or sight.watermark <= past:
+                return None
+            least = sight.watermark if least is None else min(least, sight.watermark)
+        return least
+
     async def _close_stranded(self) -> None:
         """Timers that only unknown or unwatched lists could answer end here, with the reason on record."""
         await self.accounts.close_stranded(

@@ -26,6 +26,11 @@ def group_list(guid: str) -> ListId:
     return ListId(f"{GROUP}{guid}")
 
 
+def guid_of(list_id: ListId) -> str:
+    """Whose list it is, of a group's."""
+    return list_id.removeprefix(GROUP)
+
+
 def is_person(list_id: ListId) -> bool:
     """Whether it is a user's own list."""
     return not list_id.startswith("@")
@@ -36,7 +41,7 @@ def place_of(list_id: ListId, source: str) -> tuple[Endpoint, str]:
     if list_id == APP:
         return Endpoint.APP, ""
     if list_id.startswith(GROUP):
-        return Endpoint.GROUP, list_id.removeprefix(GROUP)
+        return Endpoint.GROUP, guid_of(list_id)
     return (Endpoint.USER_ALL if source == "user-all" else Endpoint.USER), list_id
 
 

@@ -18,6 +18,7 @@ LOUD = {"trio", "structlog"}
 # Room -> what it may import beside the standard library and itself. The longest matching room counts.
 MAY = {
     "rules": {"msgspec", "yaml", "re2", "jinja2", "markupsafe"},
+    "rules.calendars": {"rules", "yaml", "holidays"},
     "monitor.clock": {"trio"},
     "monitor.errors": set(),
     "monitor.logs": {"structlog"},

@@ -10,9 +10,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 WORKDIR /src
 
 # What changes seldom comes first: a change of the code reuses the layer of the requirements.
-COPY requirements.txt requirements-build.txt ./
+# --build-arg REQUIREMENTS=requirements-cel.txt brings free expressions (CEL) in rules, and 50 MB.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-cel.txt requirements-build.txt ./
 RUN python -m venv /opt/cometwatch \
- && /opt/cometwatch/bin/pip install --require-hashes -r requirements.txt \
+ && /opt/cometwatch/bin/pip install --require-hashes -r "${REQUIREMENTS}" \
  && python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes -r requirements-build.txt
 

@@ -44,9 +44,10 @@ MAY = {
     "monitor.evaluation": {
         "rules", "monitor.lists", "monitor.store.values", "monitor.delivery.policy", "msgspec",
     },
+    "monitor.rehearsal": {"rules.model", "monitor.store.values", "monitor.evaluation"},
     "monitor.replay": {
-        "rules", "monitor.store.values", "monitor.delivery.policy", "monitor.source.pages", "monitor.timers",
-        "monitor.evaluation", "msgspec",
+        "rules.model", "monitor.store.values", "monitor.source.pages", "monitor.evaluation",
+        "monitor.rehearsal",
     },
     "monitor.allowance": {*SHARED, *LOUD, "monitor.source", "monitor.schedule"},
     "monitor.trouble": {

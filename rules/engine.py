@@ -37,6 +37,7 @@ from rules.model import (
     WatchSet,
     fingerprint,
 )
+from rules.names import Pack
 from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
 from rules.text import Place, Problem
 
@@ -59,6 +60,8 @@ class Rule:
     fingerprint: str
     place: Place
     needs: Needs
+    pack: str | None = None  #: the id of the pack it belongs to
+    source_text: str = ""  #: its YAML as it was written
 
     def describe(self) -> str:
         """What it looks for, in words."""
@@ -69,12 +72,19 @@ class RuleSet:
     """The rules of one app, indexed. `warnings` are what their authors should know but need not mend."""
 
     def __init__(
-        self, *, app: str, rules: Sequence[Rule], link: str | None = None, warnings: Sequence[Problem] = ()
+        self,
+        *,
+        app: str,
+        rules: Sequence[Rule],
+        link: str | None = None,
+        warnings: Sequence[Problem] = (),
+        packs: Sequence[Pack] = (),
     ) -> None:
         """Raise `rules.templates.TemplateError` if `link` is not a link template."""
         self.app = app
         self.rules = tuple(rules)
         self.warnings = tuple(warnings)
+        self.packs = tuple(packs)
         self.fingerprints: Mapping[RuleName, str] = {rule.name: rule.fingerprint for rule in rules}
         self.link: Callable[[Mapping[str, str]], str] | None = link_maker(link) if link else None
         logics = [(rule, rule.logic) for rule in rules]

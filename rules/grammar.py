@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
 import re2
 import yaml
 
+from rules.names import Names, shortened
 from rules.text import Place, Problem, Source, SpecError, compose, place_of, value_of
 
 MAX_BYTES: Final = 256 * 1024  # a rule file is written by people; the largest useful one is a tenth of this
@@ -30,6 +32,7 @@ class Report:
 
     source: str
     problems: list[Problem] = field(default_factory=list)
+    names: Names = field(default_factory=Names)  #: what the files define for all of them
 
     @property
     def failures(self) -> int:
@@ -88,6 +91,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' (did you mean "{close}"?)' if close else ""
 
 
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The message about a name that nothing has: with the nearest that something has, or all of few."""
+    names = sorted(known)
+    some = f"; there are {', '.join(names)}" if 0 < len(names) <= FEW_NAMES else ""
+    return f'there is no {what} "{name}"{did_you_mean(name, names) or some}'
+
+
+FEW_NAMES: Final = 12
+
+
 def is_unicode(text: str) -> bool:
     """Whether a text has no lone surrogates: YAML has escapes for them, UTF-8 and RE2 have no form."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
@@ -144,6 +157,10 @@ class Text:
                 node, f'"{text}" is not a word that CometChat is known to use (did you mean "{close}"?)'
             )
         return text
+
+    def take(self, text: str) -> tuple[Any, str | None]:
+        """The value for an entry of a named list, and what is wrong with it, or None."""
+        return text, self._wrong(text)
 
     def _wrong(self, text: str) -> str | None:
         if not text.strip():
@@ -278,6 +295,7 @@ class Scalar:
     """Any single JSON value: text, number, true, false or null, with the type that YAML sees."""
 
     expected: str = "a text, a number, true, false or null"
+    example: str | None = None
 
     def read(self, node: yaml.Node, report: Report) -> Any:
         """Wrapped in a one-element tuple, because null is a value here."""
@@ -287,15 +305,37 @@ class Scalar:
             return report.refuse(node, "found a number of more than 64 bits", expected=self.expected)
         return (value_of(node),)
 
+    def take(self, text: str) -> tuple[Any, str | None]:
+        """As of `Text`: in a file of values each is text."""
+        return (text,), None
+
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "number", "boolean", "null"]}
 
 
+LIST: Final = "list"
+LISTS: Final = "lists: {vip: [superhero1, superhero2]}"
+LIST_NAME: Final = Text(
+    pattern="[a-z0-9][a-z0-9_-]{0,62}",
+    expected="the name of a list: lower-case letters, digits, - and _",
+    example="vip",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Many:
-    """One value, or a list of them; read as a tuple either way."""
+    """One value, or a list of them; read as a tuple either way.
+
+    Where the values are texts, `{list: NAME}` stands for those of a named list: in place of the whole, or
+    among others.
+    """
 
     each: Shape
+    has_lists: bool = True  #: whether named lists may stand here, if they could
+
+    @property
+    def takes_lists(self) -> bool:
+        return self.has_lists and isinstance(self.each, Text | Scalar)
 
     @property
     def expected(self) -> str:
@@ -303,18 +343,55 @@ class Many:
 
     def read(self, node: yaml.Node, report: Report) -> Any:
         if not isinstance(node, yaml.SequenceNode):
-            value = self.each.read(node, report)
-            return None if value is None else (value,)
+            return self._values(node, report)
         if not node.value or len(node.value) > MAX_LIST:
             return report.refuse(
                 node, f"found a list of {len(node.value)}", expected=f"1 to {MAX_LIST} entries"
             )
-        values = [self.each.read(entry, report) for entry in node.value]
-        return None if None in values else tuple(values)
+        parts = [self._values(entry, report) for entry in node.value]
+        known = [part for part in parts if part is not None]
+        return tuple(chain.from_iterable(known)) if len(known) == len(parts) else None
+
+    def _values(self, node: yaml.Node, report: Report) -> tuple[Any, ...] | None:
+        if self.takes_lists and names_list(node):
+            return self._of_list(node, report)
+        value = self.each.read(node, report)
+        return None if value is None else (value,)
+
+    def _of_list(self, node: yaml.Node, report: Report) -> tuple[Any, ...] | None:
+        """The values of the list that is named. What is wrong with one of them is told where it stands."""
+        assert isinstance(self.each, Text | Scalar)
+        read = _REFERENCE.read(node, report)
+        if read is None:
+            return None
+        name: str = read[LIST]
+        if name not in report.names.lists:
+            message = unknown("list", name, report.names.lists)
+            report.refuse(node.value[0][1], message, example=LISTS)
+            return None
+        values, problems = [], []
+        for entry in report.names.list_of(name):
+            value, wrong = self.each.take(entry.text)
+            values.append(value)
+            if wrong and not report.names.is_symbolic:
+                used = f'{wrong} (the list "{name}" is used at {report.place(node)})'
+                problems.append(Problem(entry.place, used, self.each.example, self.each.expected))
+        report.problems += shortened(problems)
+        return tuple(values)
 
     def schema(self) -> dict[str, Any]:
         each = self.each.schema()
+        if self.takes_lists:
+            each = {"anyOf": [each, {"$ref": "#/$defs/list"}]}
         return {"anyOf": [each, {"type": "array", "items": each, "minItems": 1, "maxItems": MAX_LIST}]}
+
+
+def names_list(node: yaml.Node) -> bool:
+    """Whether a mapping is, or was meant to be, `{list: NAME}`."""
+    if not isinstance(node, yaml.MappingNode):
+        return False
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    return LIST in keys or (len(keys) == 1 and nearest(keys[0], [LIST]) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,6 +428,18 @@ class Record:
             "additionalProperties": False,
         }
         return made | ({"required": list(self.required)} if self.required else {})
+
+
+_REFERENCE: Final = Record(
+    name="a named list",
+    keys={LIST: Key(LIST_NAME, "The values of a list that `lists` defines, in any of the files.", LISTS)},
+    required=(LIST,),
+)
+
+
+def list_definition() -> dict[str, Any]:
+    """The schema of `{list: NAME}`, to which those of texts refer."""
+    return _REFERENCE.schema()
 
 
 def described(key: Key) -> dict[str, Any]:
@@ -431,7 +520,8 @@ class Either:
         return f"{self.plain.expected}; or {self.mapping.expected}"
 
     def read(self, node: yaml.Node, report: Report) -> Any:
-        chosen = self.mapping if isinstance(node, yaml.MappingNode) else self.plain
+        is_list = isinstance(self.plain, Many) and self.plain.takes_lists and names_list(node)
+        chosen = self.mapping if isinstance(node, yaml.MappingNode) and not is_list else self.plain
         if isinstance(node, yaml.ScalarNode) and node.tag == NULL_TAG:
             return report.refuse(node, "found nothing", expected=self.expected)
         return chosen.read(node, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
@@ -10,7 +11,9 @@ import msgspec
 import re2
 import yaml
 
+from rules.calendars import CalendarRef, Named, found
 from rules.conditions import Condition
+from rules.definitions import KEYS, Gathering, RuleFile, schemas
 from rules.engine import Rule, RuleSet
 from rules.grammar import (
     MAX_LIST,
@@ -23,14 +26,17 @@ from rules.grammar import (
     Words,
     did_you_mean,
     entries,
+    list_definition,
     parse,
     shown,
+    unknown,
 )
 from rules.kinds import KINDS
 from rules.kinds.base import Kind
 from rules.model import RuleName, Severity, digest
+from rules.names import Names, Pack, ReadFile, no_files
 from rules.templates import MAX_SUMMARY, MAX_TEMPLATE, MAX_TITLE, Template, TemplateError, link_maker
-from rules.text import Place, Problem, Source, SpecError
+from rules.text import Place, Problem, Source, SpecError, written
 from rules.when import CALL_CONDITIONS, MESSAGE_CONDITIONS
 
 __all__ = [
@@ -52,20 +58,44 @@ PACKS: Final = ("attachments", "mentions", "missed-calls")
 DEFAULT_KIND: Final = "match"
 
 
-def load(sources: Sequence[Source], *, app: str, link: str | None = None) -> RuleSet:
+def load(
+    sources: Sequence[Source],
+    *,
+    app: str,
+    link: str | None = None,
+    read: ReadFile | None = None,
+    shadow: Sequence[str] = (),
+    off: Sequence[str] = (),
+) -> RuleSet:
     """The enabled rules of all sources; raises `SpecError` with every problem in any of them.
 
-    `link` is a template such as `https://support.example/{conversation_id}`.
+    `link` is a template such as `https://support.example/{conversation_id}`. `read` gives the text of a
+    file that a source names: (its name, the source's name); without it none may. `shadow` and `off` name
+    rules that run as `shadow: true` and `enabled: false` whatever their files say; a name that no rule has
+    is a problem at `rules.shadow[0]`, `rules.off[2]`.
     """
-    reports = [Report(source=source.name) for source in sources]
-    seen: dict[str, Place] = {}
-    read = [list(_read_source(source, report, seen)) for source, report in zip(sources, reports, strict=True)]
-    problems = [problem for report in reports for problem in report.problems]
+    names = Names(read_file=read or no_files)
+    files = [_opened(source, Report(source=source.name, names=names)) for source in sources]
+    gathering = Gathering(names=names)
+    gathering.lists(files)
+    gathering.calendars(files)
+    gathering.conditions(files)
+    packs = gathering.packs(files)
+    reading = _Reading(names=names, symbols=names.symbolic(), shadow=frozenset(shadow), off=frozenset(off))
+    rules = [rule for file, pack in zip(files, packs, strict=True) for rule in reading.rules(file, pack=pack)]
+    problems = [problem for file in files for problem in file.report.problems]
     problems += _link_problems(link)
+    for setting, told in (("shadow", shadow), ("off", off)):
+        problems += _unknown_rules(f"rules.{setting}", told, reading.seen)
     if any(not problem.is_warning for problem in problems):
         raise SpecError([problem for problem in problems if not problem.is_warning])
-    rules = [rule for found in read for rule in found]
-    return RuleSet(app=app, rules=rules, link=link, warnings=problems)
+    return RuleSet(app=app, rules=rules, link=link, warnings=problems, packs=[pack for pack in packs if pack])
+
+
+def _unknown_rules(setting: str, told: Sequence[str], known: Mapping[str, Place]) -> Iterator[Problem]:
+    for position, name in enumerate(told):
+        if name not in known:
+            yield Problem(Place(f"{setting}[{position}]"), f"{setting}: {unknown('rule', name, known)}")
 
 
 def pack(name: str) -> Source:
@@ -208,9 +238,11 @@ RULES: Final = Key(
     Choice(words=()), "The rules of this file.", "rules: [{name: images, when: {type: image}}]"
 )
 FILE: Final = 'a mapping with the key "rules"'
+FILE_KEYS: Final[Mapping[str, Key]] = {"rules": RULES, **KEYS}
 
 
-def _read_source(source: Source, report: Report, seen: dict[str, Place]) -> Iterator[Rule]:
+def _opened(source: Source, report: Report) -> RuleFile:
+    """The parts of a file by their keys, as far as it can be read."""
     root = parse(source, report)
     if root is None:
         if not report.problems:
@@ -218,45 +250,100 @@ def _read_source(source: Source, report: Report, seen: dict[str, Place]) -> Iter
             report.problems.append(
                 Problem(place=start, message="the file is empty", expected=FILE, example=RULES.example)
             )
-        return
-    lists = [child for _, _, child in entries(root, report, {"rules": RULES}, expected=FILE)]
-    if not lists and not report.failures:
+        return RuleFile(source=source, report=report, parts={})
+    parts = {name: child for name, _, child in entries(root, report, FILE_KEYS, expected=FILE)}
+    if not parts and not report.failures:
         report.refuse(root, '"rules" is missing', example=RULES.example)
-    for node in lists:
-        yield from _read_rules(node, report, seen)
+    return RuleFile(source=source, report=report, parts=parts)
 
 
-def _read_rules(node: yaml.Node, report: Report, seen: dict[str, Place]) -> Iterator[Rule]:
-    if not isinstance(node, yaml.SequenceNode) or len(node.value) > MAX_LIST:
-        report.refuse(
-            node,
-            f"found {shown(node)}",
-            expected=f"a list of at most {MAX_LIST} rules",
-            example=RULES.example,
-        )
-        return
-    for entry in node.value:
-        before = report.failures
-        _note_name(entry, report, seen)
-        kind = _kind_of(entry)
-        read = SHAPES[kind].read(entry, report)
-        if read is not None and report.failures == before:
-            rule = _build(read, kind, entry, report)
-            if rule is not None and read.get("enabled", True):
+@dataclass(kw_only=True)
+class _Reading:
+    """The rules of all files under way."""
+
+    names: Names
+    symbols: Names
+    shadow: frozenset[str]
+    off: frozenset[str]
+    seen: dict[str, Place] = field(default_factory=dict)  #: by name, also those that are off
+
+    def rules(self, file: RuleFile, *, pack: Pack | None) -> Iterator[Rule]:
+        """The enabled rules of one file."""
+        node = file.parts.get("rules")
+        if node is None:
+            return
+        if not isinstance(node, yaml.SequenceNode) or len(node.value) > MAX_LIST:
+            file.report.refuse(
+                node,
+                f"found {shown(node)}",
+                expected=f"a list of at most {MAX_LIST} rules",
+                example=RULES.example,
+            )
+            return
+        for entry in node.value:
+            _note_name(entry, file.report, self.seen)
+            rule = self._rule(entry, file, pack)
+            if rule is not None:
                 yield rule
 
+    def _rule(self, node: yaml.Node, file: RuleFile, pack: Pack | None) -> Rule | None:
+        report, kind = file.report, _kind_of(node)
+        before = report.failures
+        read = _resolved(SHAPES[kind].read(node, report), report)
+        if read is None or report.failures != before:
+            return None
+        if read["name"] in self.shadow:
+            read["shadow"] = True
+        rule = _build(read, kind, node, file, print_of=self._fingerprint(kind, node, read), pack=pack)
+        return rule if read.get("enabled", True) and read["name"] not in self.off else None
 
-def _build(read: dict[str, Any], name: str, node: yaml.Node, report: Report) -> Rule | None:
+    def _fingerprint(self, name: str, node: yaml.Node, read: dict[str, Any]) -> str:
+        """Of what the rule looks for. Of lists their names count: one VIP more must not forget states."""
+        if self.names.lists:
+            read = SHAPES[name].read(node, Report(source="", names=self.symbols))
+        options = {key: read[key] for key in KINDS[name].options if key in read}
+        return digest(name, _canonical(read.get("when")), _canonical(_by_name(options)))
+
+
+def _resolved(value: Any, report: Report) -> Any:
+    """What was read of a rule, with the calendars that it names."""
+    match value:
+        case CalendarRef():
+            calendar = found(value, report.names.calendars)
+            if not isinstance(calendar, Problem):
+                return calendar
+            report.problems.append(calendar)
+            return None
+        case dict():
+            return {key: _resolved(part, report) for key, part in value.items()}
+        case _:
+            return value
+
+
+def _by_name(value: Any) -> Any:
+    """Calendars as their names: a new holiday is no new rule."""
+    match value:
+        case CalendarRef() | Named():
+            return value.name
+        case dict():
+            return {key: _by_name(part) for key, part in value.items()}
+        case _:
+            return value
+
+
+def _build(
+    read: dict[str, Any], name: str, node: yaml.Node, file: RuleFile, *, print_of: str, pack: Pack | None
+) -> Rule | None:
     kind = KINDS[name]
     condition: Condition | None = read.get("when")
-    options = {key: read[key] for key in kind.options if key in read}
+    options = {key: _plain(read[key]) for key in kind.options if key in read}
     try:
         logic = kind.build(condition, options)
     except re2.error:
-        report.refuse(node, "its words and patterns are too many for one rule: split it")
+        file.report.refuse(node, "its words and patterns are too many for one rule: split it")
         return None
     if frozenset() in logic.interest:
-        report.warn(
+        file.report.warn(
             node, "no message can meet these conditions: their categories or types exclude each other"
         )
     facts = {**kind.sample, "rule": SAMPLE_RULE}
@@ -269,10 +356,17 @@ def _build(read: dict[str, Any], name: str, node: yaml.Node, report: Report) -> 
         title=Template(read.get("title", kind.title), limit=MAX_TITLE, sample=facts),
         summary=Template(read.get("summary", kind.summary), limit=MAX_SUMMARY, sample=facts),
         logic=logic,
-        fingerprint=digest(name, _canonical(condition), _canonical(options)),
-        place=report.place(node),
+        fingerprint=print_of,
+        place=file.report.place(node),
         needs=kind.needs(condition),
+        pack=pack.id if pack else None,
+        source_text=written(node, file.source.text),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Kinds work with a calendar, whatever its name."""
+    return value.calendar if isinstance(value, Named) else value
 
 
 def _canonical(value: Any) -> str:
@@ -319,7 +413,7 @@ def schema() -> dict[str, Any]:
         "title": "Cometwatch rules",
         "description": "Which messages raise alerts, and what the alerts say.",
         "type": "object",
-        "required": ["rules"],
+        "minProperties": 1,
         "additionalProperties": False,
         "properties": {
             "rules": {
@@ -327,9 +421,11 @@ def schema() -> dict[str, Any]:
                 "type": "array",
                 "maxItems": MAX_LIST,
                 "items": {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in KINDS]},
-            }
+            },
+            **schemas(),
         },
-        "$defs": {name: _kind_schema(name) for name in KINDS}
+        "$defs": {"list": list_definition()}
+        | {name: _kind_schema(name) for name in KINDS}
         | {shape.ref: shape.definition() for shape in (MESSAGE_CONDITIONS, CALL_CONDITIONS)},
     }
 

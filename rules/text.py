@@ -8,6 +8,7 @@ says what it says where it says it.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +82,23 @@ def compose(source: Source, *, max_bytes: int, max_nodes: int) -> yaml.Node | No
 
 def place_of(mark: yaml.Mark, source: str) -> Place:
     return Place(source, mark.line + 1, mark.column + 1)
+
+
+def written(node: yaml.Node, text: str) -> str:
+    """What `node` was composed from, as it stands in `text`: whole lines, without the indentation of all."""
+    start, end = node.start_mark.index, _end(node)
+    rest = text[end:].partition("\n")[0]
+    if rest.lstrip().startswith("#"):
+        end += len(rest)
+    return textwrap.dedent(" " * node.start_mark.column + text[start:end]).rstrip()
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a node ends. In block style YAML tells where the next begins: comments may stand between."""
+    if isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.index)
 
 
 class _UnwelcomeError(Exception):

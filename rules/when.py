@@ -26,6 +26,7 @@ from rules.grammar import (
     did_you_mean,
     entries,
     shown,
+    unknown,
 )
 
 CATEGORIES: Final = ("message", "call", "action", "custom", "interactive", "agentic", "card")
@@ -131,11 +132,11 @@ class Path:
     expected: str = "a dotted path, or a list of its steps"
 
     def read(self, node: yaml.Node, report: Report) -> Any:
-        steps = Many(each=PATH).read(node, report)
+        steps = Many(each=PATH, has_lists=False).read(node, report)
         return tuple(steps[0].split(".")) if isinstance(node, yaml.ScalarNode) and steps else steps
 
     def schema(self) -> dict[str, Any]:
-        return Many(each=PATH).schema()
+        return Many(each=PATH, has_lists=False).schema()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,11 +320,16 @@ class Conditions:
     @property
     def keys(self) -> dict[str, Key]:
         nested = {
-            "all": Key(_Several(of=self), "Every one of these holds.", "all: [{type: text}, {tags: vip}]"),
+            "all": Key(Several(of=self), "Every one of these holds.", "all: [{type: text}, {tags: vip}]"),
             "any": Key(
-                _Several(of=self), "At least one of these holds.", "any: [{type: image}, {text: invoice}]"
+                Several(of=self), "At least one of these holds.", "any: [{type: image}, {text: invoice}]"
             ),
             "not": Key(self, "These do not all hold.", "not: {sender: app_system}"),
+            "use": Key(
+                Use(of=self),
+                "A condition that `conditions` defines, in any of the files.",
+                "use: from-outside",
+            ),
         }
         return {name: matcher.key for name, matcher in self.matchers.items()} | nested
 
@@ -345,7 +351,7 @@ class Conditions:
             return ": this rule looks at whole calls, and the rows of one call differ in it"
         return did_you_mean(name, self.keys)
 
-    def _build(self, name: str, value: Any) -> c.Condition:
+    def _build(self, name: str, value: Any) -> Any:
         match name:
             case "all":
                 return c.AllOf(conditions=value)
@@ -353,6 +359,8 @@ class Conditions:
                 return c.AnyOf(conditions=value)
             case "not":
                 return c.Not(condition=value)
+            case "use":
+                return value
             case _:
                 return self.matchers[name].build(value)
 
@@ -370,7 +378,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Several:
+class Several:
     """A list of conditions."""
 
     of: Conditions
@@ -389,6 +397,50 @@ class _Several:
 
     def schema(self) -> dict[str, Any]:
         return {"type": "array", "items": self.of.schema(), "minItems": 1, "maxItems": MAX_LIST}
+
+
+CONDITION_NAME: Final = Text(
+    pattern="[a-z0-9][a-z0-9_-]{0,62}",
+    expected="the name of a condition: lower-case letters, digits, - and _",
+    example="from-outside",
+)
+DEFINED: Final = "conditions: {from-outside: {not: {sender: agent-*}}}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """The name of a condition that is defined beside the rules; read as that condition."""
+
+    of: Conditions
+    expected: str = CONDITION_NAME.expected
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        name, names = CONDITION_NAME.read(node, report), report.names
+        if name is None:
+            return None
+        if name not in names.conditions:
+            return report.refuse(node, unknown("condition", name, names.conditions), example=DEFINED)
+        if name in names.broken:
+            return c.AllOf(conditions=())  # told where it stands, and nothing is loaded with it
+        if (self.of.ref, name) not in names.made:
+            names.made[self.of.ref, name] = self._read(name, node, report)
+        return names.made[self.of.ref, name]
+
+    def _read(self, name: str, node: yaml.Node, report: Report) -> c.Condition | None:
+        """By the grammar of here: what a rule about whole calls may ask is less than others may."""
+        definition = report.names.conditions[name]
+        inside = Report(source=definition.source, names=report.names)
+        made: c.Condition | None = self.of.read(definition.node, inside)
+        if inside.failures:
+            wrong = inside.problems[0]
+            report.refuse(
+                node, f'the condition "{name}" can\'t be used here: {wrong.message}, at {wrong.place}',
+                expected=wrong.expected,
+            )  # fmt: skip
+        return made
+
+    def schema(self) -> dict[str, Any]:
+        return CONDITION_NAME.schema()
 
 
 MESSAGE_CONDITIONS: Final = Conditions(matchers=MATCHERS, ref="conditions")

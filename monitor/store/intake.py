@@ -31,6 +31,7 @@ class Intake(Users, Findings):
         self._run_each(ADD_REJECT, [_reject_row(reject) for reject in commit.rejects])
         self._tally(msgspec.structs.asdict(commit.counts))
         fresh = self._add_findings(commit.findings)
+        self._add_reasons(commit, fresh)
         return Committed(fresh=fresh, known=len(commit.findings) - len(fresh))
 
 

@@ -1,7 +1,8 @@
 """The outbox: claim, send elsewhere, settle; and what a person does with what could not be sent.
 
 A notification is pending exactly while one of its entries is. A claimed one is due again when its lease runs
-out. What it says only ever shrinks (by `drop`), so that a receiver may take its id as the same news.
+out. It only ever tells of the same alerts or fewer (after `drop`), so that a receiver may take its id as the
+same news; an alert in it may have been brought up to date between two attempts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -82,6 +84,7 @@ ENTRIES: Select[Any] = select(
     entries.c.created_at,
     entries.c.settled_at,
     entries.c.notification,
+    entries.c.summed,
 ).join(alerts, alerts.c.id == entries.c.alert_id)
 
 OPEN = and_(
@@ -101,12 +104,13 @@ DUE = (
 )
 NEXT_DUE = select(func.min(notifications.c.due_at)).where(OPEN)
 WAITING = (
-    select(entries.c.id, entries.c.status, entries.c.late, entries.c.created_at, SIZE)
+    select(entries.c.id, entries.c.status, entries.c.late, entries.c.created_at, SIZE, entries.c.summed)
     .join(alerts, alerts.c.id == entries.c.alert_id)
     .where(
         entries.c.state == PENDING,
         entries.c.receiver == bindparam("to"),
         entries.c.notification.is_(None),
+        entries.c.summed == bindparam("summed"),
         ~WAITS,
     )
     .order_by(entries.c.id)
@@ -160,24 +164,16 @@ class Outbox(Part):
         """Take the next notification to send to `receiver`; unsettled after `lease` it is offered again.
 
         1. One that is due again, or whose lease ran out: the same id, the same entries.
-        2. Else up to 500 entries that are in no notification yet are offered to `choose`, oldest first; its
-           bundle is stored as a notification with a fresh id before it is returned.
+        2. Else up to 500 entries that are in no notification yet, and as many summed ones, are offered to
+           `choose`, oldest first; its bundle is stored as a notification with a fresh id before it is
+           returned.
         An entry waits while an older one of the same alert for the same receiver is unsettled, so that a
         resolution never overtakes its firing. None: nothing to send now, see `next_due`.
         """
         due = self._run(DUE, {"to": receiver, "now": now}).mappings().one_or_none()
         if due is not None:
             return self._lease(due, now + lease)
-        offered = [
-            Waiting(
-                id=row.id,
-                status=Status(row.status),
-                late=row.late,
-                created_at=row.created_at,
-                size=row.size,
-            )
-            for row in self._run(WAITING, {"to": receiver})
-        ]
+        offered = self._waiting(receiver)
         bundle = choose(offered) if offered else None
         if bundle is None:
             return None
@@ -247,6 +243,22 @@ class Outbox(Part):
             self._close_empty(some)
         self._announce()
         return len(chosen)
+
+    def _waiting(self, receiver: str) -> list[Waiting]:
+        # Summed ones wait long and may be many: asked for apart, they never stand in the way of the others.
+        found = [
+            Waiting(
+                id=row.id,
+                status=Status(row.status),
+                late=row.late,
+                created_at=row.created_at,
+                size=row.size,
+                summed=row.summed,
+            )
+            for summed in (False, True)
+            for row in self._run(WAITING, {"to": receiver, "summed": summed})
+        ]
+        return sorted(found, key=attrgetter("id"))
 
     def _lease(self, row: Row, until: datetime) -> Notification:
         self._run(LEASE, {"of_id": row["id"], "until": until})

@@ -12,9 +12,22 @@ from sqlalchemy import Connection, Select, case, func, select
 
 from rules.model import Alert, AlertId, RuleName, StateKey, Status, Timer, UserId
 
+from .findings import reason_of
 from .outbox import ENTRIES, entry_of
 from .states import timer_of
-from .tables import alerts, attempts, closures, entries, mutes, rejects, rules, store, tallies, timers
+from .tables import (
+    alerts,
+    attempts,
+    closures,
+    entries,
+    mutes,
+    reasons,
+    rejects,
+    rules,
+    store,
+    tallies,
+    timers,
+)
 from .users import USER, USERS, user_of
 from .values import (
     Attempt,
@@ -27,6 +40,7 @@ from .values import (
     Ledger,
     Mute,
     NotificationId,
+    Reason,
     Reject,
     UserRow,
 )
@@ -119,6 +133,11 @@ class Reads(ABC):
         if rule is not None:
             wanted = wanted.where(alerts.c.rule == rule)
         return [row["alert"] for row in self._rows(wanted)]
+
+    def reasons(self, alert_id: AlertId) -> list[Reason]:
+        """Why the alert was raised, brought up to date and resolved, in this order; [] of an old one."""
+        wanted = select(reasons).where(reasons.c.alert_id == alert_id)
+        return [reason_of(row) for row in self._rows(wanted.order_by(reasons.c.status, reasons.c.revision))]
 
     def entry(self, number: EntryId) -> Entry | None:
         rows = self._rows(ENTRIES.where(entries.c.id == number))

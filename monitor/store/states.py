@@ -56,8 +56,9 @@ class States(Part):
     def close_user(self, uid: UserId, reason: str) -> None:
         """Nobody reads this user's list any more: it answers no timer.
 
-        Timers that only it could have answered are closed with `reason`, their states forgotten. The user's
-        place in the list is kept: watched again, it is read on from there.
+        Timers that only it could have answered are closed with `reason`, their states forgotten; those that
+        wait for every list wait for one less. The user's place in the list is kept: watched again, it is read
+        on from there.
         """
         self.close_users({uid}, reason)
 
@@ -132,7 +133,13 @@ class States(Part):
         self._run_each(
             ADD_TIMER,
             [
-                {"rule": timer.key.rule, "key": timer.key.key, "due": timer.due, "lists": timer.lists}
+                {
+                    "rule": timer.key.rule,
+                    "key": timer.key.key,
+                    "due": timer.due,
+                    "lists": timer.lists,
+                    "every": timer.every,
+                }
                 for timer in latest.values()
             ],
         )
@@ -148,7 +155,9 @@ class States(Part):
 
 def timer_of(row: Row) -> Timer:
     """A row of `timers` as its value."""
-    return Timer(key=StateKey(row["rule"], row["key"]), due=row["due"], lists=row["lists"])
+    return Timer(
+        key=StateKey(row["rule"], row["key"]), due=row["due"], lists=row["lists"], every=row["every"]
+    )
 
 
 def _of(key: StateKey) -> Row:

@@ -25,13 +25,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from rules.model import Alert, MessageId, UserId
+from rules.model import Alert, Because, MessageId, UserId
 
-from .values import Counts, Cursor, EntryState
+from .values import Counts, Cursor, EntryState, Fetched
 
 T = TypeVar("T")
 
@@ -183,6 +184,7 @@ timers = Table(
     Column("key", Text, primary_key=True),
     Column("due", Instant, nullable=False),
     Column("lists", Packed(tuple[UserId, ...]), nullable=False),
+    Column("every", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 
@@ -208,8 +210,21 @@ alerts = Table(
     # Both are kept: an entry that still waits as firing is sent as what was found then.
     Column("firing", Packed(Alert), nullable=False),
     Column("resolved", Packed(Alert)),
+    Column("revision", Integer, nullable=False, server_default="0"),  # of `firing`
     Index(None, "first_seen_at", "id"),
     Index(None, "status", "first_seen_at", "id"),
+)
+
+reasons = Table(  # why each alert was raised, brought up to date, resolved; gone with the alert
+    "reasons",
+    metadata,
+    Column("alert_id", Text, ForeignKey(alerts.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("list", Text),
+    Column("brought_by", Packed(Fetched)),
+    Column("because", Packed(Because), nullable=False),
 )
 
 tombstones = Table(  # ids outlive their rows: a list read late never raises an old finding again
@@ -247,8 +262,9 @@ entries = Table(
     Column("created_at", Instant, nullable=False),
     Column("settled_at", Instant),
     Column("notification", Text, ForeignKey(notifications.c.id), index=True),
+    Column("summed", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("alert_id", "status", "receiver"),
-    Index(None, "state", "receiver", "notification", "id"),
+    Index(None, "state", "receiver", "notification", "summed", "id"),
     sqlite_autoincrement=True,
 )
 

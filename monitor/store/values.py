@@ -7,12 +7,14 @@ more for each user, they can't be part of a cycle, and walking over 100,000 of t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from rules.model import (
     Alert,
+    Because,
+    ListId,
     MessageId,
     RuleName,
     StateChange,
@@ -94,6 +96,7 @@ class Route(Value, frozen=True, kw_only=True):
     state: EntryState = EntryState.PENDING  #: PENDING or SUPPRESSED
     reason: str | None = None
     late: bool = False  #: old news when found: goes into a digest, never out as a page
+    summed: bool = False  #: more than the rule may send: told as part of a sum
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -112,13 +115,25 @@ class Counts(Value, frozen=True, kw_only=True):
     rejected: int = 0
 
 
+class Fetched(Value, frozen=True, kw_only=True):
+    """The answer of CometChat that brought the rows of a commit, or let its timers conclude."""
+
+    list: ListId
+    asked_at: datetime  #: when the request began, in API time
+    received_at: datetime  #: when the answer was complete, by our clock
+    skew: timedelta = timedelta(0)  #: CometChat's clock minus ours, as it was known then
+    second_look: bool = False  #: the list was read once more, and the rows had been missed
+
+
 class Commit(Value, frozen=True, kw_only=True):
     """All that one poll (or one tick) changed. It is applied whole or not at all.
 
     `uid` and `expected` guard the cursor: with another stored cursor the commit is refused (`Conflict`).
     What is None of `cursor`, `watermark`, `activity`, `recent` and `looked_at` stays as stored.
     Findings whose (alert id, status) was stored before, or whose id has a tombstone, are ignored; a
-    RESOLVED finding is kept only if its alert is stored as firing.
+    RESOLVED finding is kept only if its alert is stored as firing. A FIRING one of a larger revision than
+    the stored takes its place: the alert is brought up to date, which adds no entry for any receiver.
+    `because` and `brought_by` are kept with those findings that are news.
     """
 
     uid: UserId | None = None
@@ -132,6 +147,8 @@ class Commit(Value, frozen=True, kw_only=True):
     timers: tuple[Timer, ...] = ()
     cancelled: tuple[StateKey, ...] = ()
     findings: tuple[Finding, ...] = ()
+    because: tuple[Because, ...] = ()
+    brought_by: Fetched | None = None
     rejects: tuple[Reject, ...] = ()
     counts: Counts = Counts()
 
@@ -141,6 +158,22 @@ class Committed(Value, frozen=True, kw_only=True):
 
     fresh: tuple[Finding, ...] = ()  #: the findings that were new
     known: int = 0  #: findings ignored because they were stored before
+
+
+class Known(NamedTuple):
+    """What the store has of an alert. One that was pruned counts as resolved."""
+
+    status: Status
+    revision: int = 0
+
+
+class Reason(Value, frozen=True, kw_only=True):
+    """Why an alert was raised, brought up to date or resolved, and what brought the rows."""
+
+    because: Because
+    at: datetime  #: when it was committed
+    list: ListId | None = None  #: whose page or passing time it was
+    brought_by: Fetched | None = None
 
 
 class Closure(Value, frozen=True, kw_only=True):
@@ -173,6 +206,7 @@ class Entry(Value, frozen=True, kw_only=True):
     created_at: datetime
     settled_at: datetime | None
     notification: NotificationId | None
+    summed: bool = False
 
 
 class Waiting(Value, frozen=True, kw_only=True):
@@ -183,6 +217,7 @@ class Waiting(Value, frozen=True, kw_only=True):
     late: bool
     created_at: datetime
     size: int  #: bytes of the alert as stored
+    summed: bool = False
 
 
 class Kind(StrEnum):

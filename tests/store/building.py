@@ -74,7 +74,9 @@ def a_message(number: int = 1, *, text: str | None = None) -> Message:
     )
 
 
-def an_alert(name: str = "a1", *, resolved: str | None = None, found_at: datetime = NOON) -> Alert:
+def an_alert(
+    name: str = "a1", *, resolved: str | None = None, found_at: datetime = NOON, revision: int = 0
+) -> Alert:
     return Alert(
         id=AlertId(name),
         rule=RING.rule,
@@ -89,6 +91,7 @@ def an_alert(name: str = "a1", *, resolved: str | None = None, found_at: datetim
         watched_users=(ANNA,),
         messages=(a_message(text="where are you?"),),
         resolution=resolved,
+        revision=revision,
     )
 
 
@@ -96,11 +99,12 @@ def to(*receivers: str) -> tuple[Route, ...]:
     return tuple(Route(receiver=receiver) for receiver in receivers)
 
 
-def found(*names: str, routes: tuple[Route, ...] = to("ops"), resolved: str | None = None) -> Commit:
+def found(
+    *names: str, routes: tuple[Route, ...] = to("ops"), resolved: str | None = None, revision: int = 0
+) -> Commit:
     """A commit of new alerts for the receivers."""
-    return Commit(
-        findings=tuple(Finding(alert=an_alert(name, resolved=resolved), routes=routes) for name in names)
-    )
+    alerts = [an_alert(name, resolved=resolved, revision=revision) for name in names]
+    return Commit(findings=tuple(Finding(alert=alert, routes=routes) for alert in alerts))
 
 
 def one_by_one(offered: Sequence[Waiting]) -> Bundle | None:

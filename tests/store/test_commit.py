@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from monitor.errors import Conflict, NotStored
 from monitor.store.findings import UNTOLD, sift
@@ -14,7 +17,10 @@ from monitor.store.values import (
     Counts,
     Cursor,
     EntryState,
+    Fetched,
     Finding,
+    Known,
+    Reason,
     Reject,
     Route,
     Seen,
@@ -22,6 +28,7 @@ from monitor.store.values import (
 )
 from rules.model import (
     AlertId,
+    Because,
     MessageId,
     RuleName,
     State,
@@ -138,10 +145,15 @@ def test_many_states_are_read_in_one_go(store: Store) -> None:
 def test_a_timer_replaces_that_of_its_key_and_can_be_cancelled(store: Store) -> None:
     first = Timer(key=RING, due=after(seconds=90), lists=(ANNA,))
     second = Timer(key=RING, due=after(seconds=95), lists=(ANNA, BEN))
+    third = Timer(key=RING, due=after(seconds=99), lists=(), every=True)
     with store.write() as tx:
         tx.commit(Commit(timers=(first,)))
         tx.commit(Commit(timers=(second,)))
     assert store.timers() == [second]
+    with store.write() as tx:
+        tx.commit(Commit(timers=(third,)))
+        tx.close_user(ANNA, "no longer watched")
+    assert store.timers() == [third]
     with store.write() as tx:
         tx.commit(Commit(cancelled=(RING,)))
     assert store.timers() == []
@@ -175,6 +187,69 @@ def test_a_resolution_updates_its_alert_and_is_told_as_well(store: Store) -> Non
         an_alert("a1"),
         an_alert("a1", resolved="answered later"),
     ]
+
+
+def test_a_larger_revision_takes_the_place_of_the_smaller_and_adds_no_entry(store: Store) -> None:
+    with store.write() as tx:
+        tx.commit(found("a1", "a2"))
+        fresh = tx.commit(found("a1", revision=2)).fresh
+        assert [finding.alert.revision for finding in fresh] == [2]
+        assert tx.commit(found("a1", revision=2)).fresh == ()
+        assert tx.commit(found("a1", revision=1)).fresh == ()
+        assert tx.known([AlertId("a1"), AlertId("a2"), AlertId("a3")]) == {
+            "a1": Known(Status.FIRING, 2),
+            "a2": Known(Status.FIRING, 0),
+        }
+    assert store.alert(AlertId("a1")) == an_alert("a1", revision=2)
+    assert [(entry.alert.id, entry.alert.revision) for entry in store.entries()] == [("a2", 0), ("a1", 2)]
+    with store.write() as tx:
+        tx.commit(found("a1", resolved="quiet again"))
+        assert tx.commit(found("a1", revision=3)).fresh == ()
+        assert tx.known([AlertId("a1")]) == {"a1": Known(Status.RESOLVED, 2)}
+
+
+def test_an_alert_may_begin_and_be_brought_up_to_date_in_one_commit(store: Store) -> None:
+    both = (*found("a1").findings, *found("a1", revision=1).findings)
+    with store.write() as tx:
+        assert len(tx.commit(Commit(findings=both)).fresh) == 2
+    assert store.alert(AlertId("a1")) == an_alert("a1", revision=1)
+    assert len(store.entries()) == 1
+
+
+def test_why_is_kept_with_what_is_news(store: Store) -> None:
+    def why(status: Status, revision: int = 0, **facts: Any) -> Because:
+        return Because(alert=AlertId("a1"), status=status, revision=revision, **facts)
+
+    page = Fetched(list=ANNA, asked_at=NOON, received_at=after(seconds=1), skew=timedelta(seconds=-2))
+    first = why(Status.FIRING, messages=(MessageId(5),), key="s1", after="{}")
+    second = why(Status.FIRING, 1, messages=(MessageId(7),), key="s1", before="{}", after='{"n":2}')
+    last = why(Status.RESOLVED, tick=after(minutes=1), key="s1", before='{"n":2}')
+    with store.write() as tx:
+        tx.commit(Commit(findings=found("a1", "a2").findings, because=(first,), brought_by=page))
+        tx.commit(Commit(findings=found("a1").findings, because=(why(Status.FIRING, key="again"),)))
+        tx.commit(
+            Commit(uid=ANNA, expected=START, findings=found("a1", revision=1).findings, because=(second,))
+        )
+        tx.commit(Commit(findings=found("a1", resolved="over").findings, because=(last,)))
+    assert store.reasons(AlertId("a1")) == [
+        Reason(because=first, at=NOON, list=ANNA, brought_by=page),
+        Reason(because=second, at=NOON, list=ANNA),
+        Reason(because=last, at=NOON),
+    ]
+    assert store.reasons(AlertId("a2")) == []
+
+
+def test_what_is_told_as_a_sum_ends_in_a_sum(store: Store) -> None:
+    summed = Route(receiver="ops", summed=True)
+    with store.write() as tx:
+        tx.commit(found("a1", routes=(summed, *to("oncall"))))
+        tx.commit(found("a1", routes=(*to("ops"), replace(summed, receiver="oncall")), resolved="over"))
+    assert {(e.alert.status, e.receiver): e.summed for e in store.entries()} == {
+        ("firing", "ops"): True,
+        ("firing", "oncall"): False,
+        ("resolved", "ops"): True,
+        ("resolved", "oncall"): False,
+    }
 
 
 def test_who_was_not_told_that_it_began_is_not_told_that_it_is_over(store: Store) -> None:
@@ -323,23 +398,34 @@ def test_a_transaction_inside_a_transaction_is_refused(store: Store) -> None:
 @pytest.mark.parametrize(
     ("known", "statuses", "fresh"),
     [
+        # f: firing, 1, 2: brought up to date so often, r: resolved
         (None, "f", "f"),
         (None, "r", ""),
         (None, "ff", "f"),
         (None, "fr", "fr"),
         (None, "rf", "f"),
         (None, "frfr", "fr"),
-        (Status.FIRING, "fr", "r"),
-        (Status.FIRING, "rr", "r"),
-        (Status.RESOLVED, "fr", ""),
+        (None, "f12r", "f12r"),
+        (None, "2f1r2", "2r"),
+        (None, "f11", "f1"),
+        (Known(Status.FIRING), "fr", "r"),
+        (Known(Status.FIRING), "rr", "r"),
+        (Known(Status.FIRING), "1r2", "1r"),
+        (Known(Status.FIRING, 1), "f12r", "2r"),
+        (Known(Status.RESOLVED), "f2r", ""),
     ],
 )
 def test_an_alert_fires_once_and_is_resolved_once_after_it(
-    known: Status | None, statuses: str, fresh: str
+    known: Known | None, statuses: str, fresh: str
 ) -> None:
     findings = [
-        Finding(alert=an_alert(resolved="over" if status == "r" else None), routes=to("ops"))
+        Finding(
+            alert=an_alert(
+                resolved="over" if status == "r" else None, revision=int(status) if status in "12" else 0
+            ),
+            routes=to("ops"),
+        )
         for status in statuses
     ]
     kept = sift(findings, {AlertId("a1"): known} if known else {})
-    assert "".join(finding.alert.status[0] for finding in kept) == fresh
+    assert "".join(str(f.alert.revision or f.alert.status[0]) for f in kept) == fresh

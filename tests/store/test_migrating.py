@@ -1,4 +1,4 @@
-"""From a store of the first version to one of today: nothing is lost, and a new store is made the same."""
+"""From a store of an older version to one of today: nothing is lost, and a new store is made the same."""
 
 from __future__ import annotations
 
@@ -12,27 +12,38 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from msgspec.structs import replace
 from sqlalchemy import Connection, create_engine
 
 from monitor.errors import StoreError
 from monitor.store.migrations import REVISIONS
 from monitor.store.opening import _make, _upgrade
 from monitor.store.tables import metadata
-from monitor.store.values import Commit, Counts, Cursor, EntryState, Seen, UserRow
-from rules.model import MessageId, State, Timer, UserId
+from monitor.store.values import Commit, Counts, Cursor, EntryState, Known, Reason, Seen, UserRow
+from rules.model import AlertId, Because, MessageId, State, Status, Timer, UserId
 from tests.store.building import ANNA, NOON, RING, after, an_alert, claimed, found, open_store
 
 BEN = UserId("ben")
 V0001 = Path(__file__).with_name("v0001.sql")  # dumped from a store that the first version had filled
+V0002 = Path(__file__).with_name("v0002.sql")  # and the second
 AT_9 = Cursor(id=MessageId(9), above=(Seen(id=MessageId(11), at=NOON),))
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A store as version 1 left it: two users, a pending timer, a delivered alert and one to try again."""
-    path = tmp_path / "cometwatch.db"
+    return filled(tmp_path / "cometwatch.db", V0001)
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    """A store as version 2 left it: a discovered user, one alert to try again, one that waits, one over."""
+    return filled(tmp_path / "cometwatch.db", V0002)
+
+
+def filled(path: Path, dump: Path) -> Path:
     connection = sqlite3.connect(path)
-    connection.executescript(V0001.read_text("utf-8"))
+    connection.executescript(dump.read_text("utf-8"))
     connection.close()
     return path
 
@@ -86,6 +97,48 @@ def test_work_goes_on_where_the_first_version_left_it(old: Path) -> None:
             looked_at=NOON,
         )
         assert store.user(BEN) == UserRow(uid=BEN, start_at=NOON, cohort="agents", found_at=after(days=1))
+        with store.write() as tx:
+            assert tx.prune(after(days=60), timedelta(days=30)) > 0
+
+
+def test_a_store_of_the_second_version_is_taken_over_whole(second: Path) -> None:
+    with open_store(second) as store:
+        assert not store.opened_empty
+        assert store.user(ANNA) == UserRow(
+            uid=ANNA,
+            start_at=NOON,
+            cursor=AT_9,
+            watermark=after(seconds=5),
+            activity=(0.5, 2.0),
+            recent=tuple(map(MessageId, (9, 11))),
+            looked_at=NOON,
+        )
+        assert store.timers() == [Timer(key=RING, due=after(seconds=60), lists=(ANNA, BEN))]
+        assert [(e.alert.id, e.alert.status, e.state, e.summed) for e in reversed(store.entries())] == [
+            ("a1", "firing", EntryState.PENDING, False),
+            ("a2", "firing", EntryState.DELIVERED, False),
+            ("a3", "firing", EntryState.PENDING, False),
+            ("a2", "resolved", EntryState.PENDING, False),
+        ]
+        assert store.reasons(AlertId("a1")) == []
+
+
+def test_work_goes_on_where_the_second_version_left_it(second: Path) -> None:
+    ids = [AlertId(f"a{number}") for number in (1, 2, 3)]
+    because = Because(alert=ids[0], status=Status.FIRING, revision=1, messages=(MessageId(12),))
+    with open_store(second) as store:
+        with store.write() as tx:
+            assert tx.known(ids) == {
+                "a1": Known(Status.FIRING),
+                "a2": Known(Status.RESOLVED),
+                "a3": Known(Status.FIRING),
+            }
+            tx.commit(replace(found("a1", revision=1), because=(because,)))
+            assert claimed(tx, now=after(minutes=5)).alerts == (an_alert("a1", revision=1),)
+            assert claimed(tx, now=after(minutes=5)).alerts == (an_alert("a3"),)
+            tx.commit(Commit(timers=(Timer(key=RING, due=NOON, lists=(), every=True),)))
+        assert store.timers() == [Timer(key=RING, due=NOON, lists=(), every=True)]
+        assert store.reasons(ids[0]) == [Reason(because=because, at=NOON)]
         with store.write() as tx:
             assert tx.prune(after(days=60), timedelta(days=30)) > 0
 

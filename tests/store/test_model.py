@@ -32,12 +32,13 @@ from monitor.store.values import (
     EntryId,
     EntryState,
     Kind,
+    Known,
     Notification,
     NotificationId,
     UserRow,
     Waiting,
 )
-from rules.model import MessageId, StateChange, Status, UserId
+from rules.model import AlertId, Because, MessageId, StateChange, Status, UserId
 from tests.store.building import ANNA, NOON, RING, WallClock, found, open_store, to
 
 EXAMPLES = int(os.environ.get("STORE_EXAMPLES", "15"))
@@ -97,6 +98,8 @@ class Model:
     version: int = 0
     fetched: int = 0
     alerts: dict[str, Status] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+    why: dict[str, set[tuple[Status, int]]] = field(default_factory=dict)
     changed: dict[str, datetime] = field(default_factory=dict)
     buried: set[str] = field(default_factory=set)
     lines: dict[Key, Line] = field(default_factory=dict)
@@ -109,6 +112,7 @@ class Model:
         if before is not (Status.FIRING if status is Status.RESOLVED else None):
             return False
         self.alerts[name], self.changed[name] = status, now
+        self.why.setdefault(name, set()).add((status, 0))
         for receiver in receivers:
             told = self.lines.get(Key(name, Status.FIRING, receiver))
             silent = status is Status.RESOLVED and (
@@ -117,6 +121,14 @@ class Model:
             self.lines[Key(name, status, receiver)] = (
                 Line(EntryState.SUPPRESSED, settled_at=now) if silent else Line(PENDING)
             )
+        return True
+
+    def update(self, name: str, revision: int, now: datetime) -> bool:
+        """Bring an alert up to date; whether it was news."""
+        if self.alerts.get(name) is not Status.FIRING or revision <= self.revisions.get(name, 0):
+            return False
+        self.revisions[name], self.changed[name] = revision, now
+        self.why[name].add((Status.FIRING, revision))
         return True
 
     def waits(self, key: Key) -> bool:
@@ -205,13 +217,22 @@ class Model:
             lines = {key: line for key, line in self.lines.items() if key.alert == name}
             if changed < before and all(v.settled_at and v.settled_at < before for v in lines.values()):
                 self.buried.add(name)
-                del self.alerts[name], self.changed[name]
+                del self.alerts[name], self.changed[name], self.why[name]
+                self.revisions.pop(name, None)
                 for key, line in lines.items():
                     self.pruned[line.state] += 1
                     del self.lines[key]
         for name, sent in list(self.sent.items()):
             if sent.born < before and sent.state is not PENDING and not self.lines_of(name, *EntryState):
                 del self.sent[name]
+
+
+def with_reasons(commit: Commit) -> Commit:
+    alerts = [finding.alert for finding in commit.findings]
+    return replace(
+        commit,
+        because=tuple(Because(alert=a.id, status=a.status, revision=a.revision) for a in alerts),
+    )
 
 
 class StoreAgainstModel(RuleBasedStateMachine):
@@ -295,6 +316,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.model.activity = step.activity
         self.model.read = self.model.read if step.recent is None else step.recent
 
+    @rule(name=st.sampled_from(["a0", "a1", "a2"]), revision=st.integers(1, 3))
+    def bring_up_to_date(self, name: str, revision: int) -> None:
+        known = name in self.model.alerts or name in self.model.buried
+        if known:  # of an alert that is not stored, any revision is its beginning
+            with self.store.write() as tx:
+                fresh = tx.commit(with_reasons(found(name, revision=revision))).fresh
+            assert bool(fresh) == self.model.update(name, revision, self.clock())
+
     @rule(names=NAMES, stale=st.sampled_from(["cursor", "state", "bug"]))
     def commit_that_fails(self, names: list[str], stale: str) -> None:
         step = self.step(names, end=False, receivers=["ops"], cursor_off=stale == "cursor")
@@ -317,14 +346,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
         model = self.model
         change = StateChange(key=RING, expected=model.version + version_off, value=b"{}")
         expected = Cursor(id=MessageId(10**30) if cursor_off else self.cursor_id())
-        return Commit(
+        commit = found(*names, routes=to(*receivers), resolved="over" if end else None)
+        return replace(
+            with_reasons(commit),
             uid=ANNA,
             expected=expected,
             cursor=Cursor(id=MessageId((model.cursor or 0) + 1)),
             activity=(float(model.fetched),),
             recent=(MessageId(model.fetched),) if end else None,
             states=(change,),
-            findings=found(*names, routes=to(*receivers), resolved="over" if end else None).findings,
             counts=Counts(fetched=len(names)),
         )
 
@@ -459,6 +489,19 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 line.notification,
                 line.settled_at,
             )
+
+    @invariant()
+    def every_alert_is_of_its_latest_revision_and_has_its_reasons(self) -> None:
+        for name, status in self.model.alerts.items():
+            [known] = self.known(name).values()
+            assert known == Known(status, self.model.revisions.get(name, 0))
+            stored = [(why.because.status, why.because.revision) for why in self.store.reasons(AlertId(name))]
+            assert stored == sorted(self.model.why[name])
+        assert all(self.store.reasons(AlertId(name)) == [] for name in self.model.buried)
+
+    def known(self, name: str) -> dict[AlertId, Known]:
+        with self.store.write() as tx:
+            return tx.known([AlertId(name)])
 
     @invariant()
     def nothing_is_lost_from_the_sums(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from monitor.errors import NotStored
 from monitor.store import outbox
 from monitor.store.store import Store
-from monitor.store.values import Bundle, Depth, EntryId, EntryState, Kind, NotificationId, Waiting
+from monitor.store.values import Bundle, Depth, EntryId, EntryState, Kind, NotificationId, Route, Waiting
 from rules.model import Status
 from tests.store.building import (
     NOON,
@@ -54,6 +54,33 @@ def test_the_oldest_entries_of_a_receiver_are_offered_first(store: Store) -> Non
         assert tx.claim("nobody", now=NOON, lease=timedelta(minutes=1), choose=look) is None
     assert offers == [[entry.id for entry in reversed(store.entries(receiver="ops"))]]
     assert len(offers[0]) == 3
+
+
+def test_many_summed_entries_never_stand_before_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "WAITING", outbox.WAITING.limit(2))
+    offers: list[list[tuple[str, bool]]] = []
+
+    def look(offered: Sequence[Waiting]) -> None:
+        names = {entry.id: entry.alert.id for entry in store.entries()}
+        offers.append([(names[entry.id], entry.summed) for entry in offered])
+
+    with store.write() as tx:
+        tx.commit(found("s1", "s2", "s3", routes=(Route(receiver="ops", summed=True),)))
+        tx.commit(found("a1", "a2", "a3"))
+        assert tx.claim("ops", now=NOON, lease=timedelta(minutes=1), choose=look) is None
+    assert offers == [[("s1", True), ("s2", True), ("a1", False), ("a2", False)]]
+
+
+def test_a_claimed_alert_that_is_brought_up_to_date_is_sent_as_it_is_now(store: Store) -> None:
+    with store.write() as tx:
+        tx.commit(found("a1"))
+        first = claimed(tx)
+        tx.settle_retry(first.id, NOON, NOON, "answered 503")
+        tx.commit(found("a1", revision=1))
+        again = claimed(tx)
+    assert (again.id, again.alerts) == (first.id, (an_alert("a1", revision=1),))
 
 
 def test_a_claim_is_stored_and_offered_to_nobody_else_until_its_lease_ends(store: Store) -> None:

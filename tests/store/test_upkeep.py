@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from monitor.errors import NotStored
 from monitor.store.store import Store
 from monitor.store.upkeep import PRUNE
 from monitor.store.values import Commit, Counts, EntryState, Ledger, Reject, Route
-from rules.model import AlertId, RuleName, StateChange, StateKey, Timer
+from rules.model import AlertId, Because, RuleName, StateChange, StateKey, Status, Timer
 from tests.store.building import ANNA, NOON, RING, WallClock, after, claimed, found, in_memory, to
 
 KEEP = timedelta(days=30)
@@ -52,16 +53,19 @@ def test_a_mute_holds_until_its_end_or_until_it_is_ended(store: Store, clock: Wa
 def test_old_settled_alerts_go_and_are_never_found_again(store: Store, clock: WallClock) -> None:
     muted = Route(receiver="", state=EntryState.SUPPRESSED, reason="no route")
     with store.write() as tx:
-        tx.commit(found("sent", "dead"))
+        because = Because(alert=AlertId("sent"), status=Status.FIRING)
+        tx.commit(replace(found("sent", "dead"), because=(because,)))
         tx.commit(found("muted", routes=(muted,)))
         tx.settle_delivered(claimed(tx).id, NOON)
         tx.settle_dead(claimed(tx).id, NOON, "answered 410")
     assert prune(store, clock) == 0
+    assert len(store.reasons(AlertId("sent"))) == 1
     clock.forward(days=31)
     assert prune(store, clock) > 0
     assert prune(store, clock) == 0
     assert store.entries() == []
     assert store.alert(AlertId("sent")) is None
+    assert store.reasons(AlertId("sent")) == []
     with store.write() as tx:
         committed = tx.commit(found("sent", "muted"))
         assert tx.commit(found("dead", resolved="late")).fresh == ()

@@ -217,6 +217,30 @@ class Flag:
         return {"type": "boolean"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A whole number between `least` and `most`."""
+
+    least: int
+    most: int
+
+    @property
+    def expected(self) -> str:
+        return f"a whole number between {self.least} and {self.most}"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        is_number = isinstance(node, yaml.ScalarNode) and node.tag == INT_TAG and len(node.value) <= 20
+        value = int(node.value) if is_number else None
+        if value is None or not self.least <= value <= self.most:
+            return report.refuse(
+                node, f"found {shown(node)}", expected=self.expected, example=str(self.least)
+            )
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
 UNITS_S: Final = {
     "ms": Decimal("0.001"),
     "s": Decimal(1),

@@ -38,6 +38,7 @@ from rules.model import (
     fingerprint,
 )
 from rules.names import Pack
+from rules.pacing import USUAL, Pacing
 from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
 from rules.text import Place, Problem
 
@@ -60,6 +61,7 @@ class Rule:
     fingerprint: str
     place: Place
     needs: Needs
+    pacing: Pacing = USUAL
     pack: str | None = None  #: the id of the pack it belongs to
     source_text: str = ""  #: its YAML as it was written
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rules.calendars import CALENDAR_NAME, Named
 from rules.grammar import Choice, Duration, Either, Flag, Key, Record, Whole, Words
-from rules.model import Labels, Severity, Value
+from rules.model import Severity, Value
 
 
 class Cooldown(Value, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class Outside(Value, frozen=True, kw_only=True):
 
     calendar: Named
     severity: Severity | None = None
-    labels: Labels = {}
+    labels: Mapping[str, str] = {}
 
 
 class Pacing(Value, frozen=True, kw_only=True):
@@ -46,6 +46,8 @@ class Pacing(Value, frozen=True, kw_only=True):
             return f"within the calendar {self.closed.name}", self.closed.calendar.next_change(at)
         return None
 
+
+USUAL: Final = Pacing()
 
 # --- how it is written --------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from rules.kinds import KINDS
 from rules.kinds.base import Kind
 from rules.model import RuleName, Severity, digest
 from rules.names import Names, Pack, ReadFile, no_files
+from rules.pacing import PACING, pacing
 from rules.templates import MAX_SUMMARY, MAX_TEMPLATE, MAX_TITLE, Template, TemplateError, link_maker
 from rules.text import Place, Problem, Source, SpecError, written
 from rules.when import CALL_CONDITIONS, MESSAGE_CONDITIONS
@@ -199,6 +200,7 @@ def _keys(kind: Kind) -> dict[str, Key]:
             "For routing and for readers. Default: warning.",
             "severity: critical",
         ),
+        **PACING,
         "enabled": Key(Flag(), "false: the rule is checked but not run. Default: true.", "enabled: false"),
         "title": Key(
             _template(kind, MAX_TITLE),
@@ -359,6 +361,7 @@ def _build(
         fingerprint=print_of,
         place=file.report.place(node),
         needs=kind.needs(condition),
+        pacing=pacing(read),
         pack=pack.id if pack else None,
         source_text=written(node, file.source.text),
     )

@@ -4,143 +4,70 @@ Every change of a call is a row of its own; rows may come in any order, twice, a
 ending row (unanswered, cancelled, busy) is conclusive by itself; a ring without any end is judged when
 the ring timeout has passed and we have seen far enough (a `Tick`). An answer that appears later resolves
 the alert. Of group calls only `unanswered`, nobody joined, can be seen.
+
+With the option `answered`, a call-back or a reply by the callee counts as an answer too. Then the calls of
+one conversation are judged together with what was said in it; the alerts are the same, one per call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from rules.conditions import Condition, Interest, words_said
-from rules.grammar import Choice, Duration, Key, Many, said
-from rules.kinds.base import Found, Kind, Needs, Ruling, Wait, correlation_key, evidence
+from rules.conditions import ANYTHING, Condition, Interest, words_said
+from rules.grammar import Choice, Duration, Key, Many, Record, said
+from rules.kinds.answers import (
+    GRACE,
+    Aftermath,
+    Reaction,
+    aftermath,
+    answer_to,
+    in_words,
+    reaction,
+    recent,
+    speaker,
+)
+from rules.kinds.base import Found, Kind, Needs, Ruling, Wait, correlation_key
 from rules.kinds.match import SAMPLE, SAMPLE_AT
-from rules.model import Call, Message, Party, Status, Tick, UserId, Value, WatchSet, watched
-from rules.templates import Facts, call_facts, moment, span
+from rules.kinds.session import (
+    ANSWERED,
+    AT_ONCE,
+    CALL_BACK,
+    ENDS,
+    IF_UNANSWERED,
+    REPLY,
+    Answered,
+    Missed,
+    NotMissed,
+    Options,
+    Session,
+    Undecided,
+    Verdict,
+    status_of,
+    verdict,
+    with_row,
+)
+from rules.model import (
+    Call,
+    ListId,
+    Message,
+    Party,
+    Status,
+    Tick,
+    UserId,
+    Value,
+    WatchSet,
+    watched,
+)
+from rules.templates import Facts, call_facts
 from rules.when import CALL_CONDITIONS
 
-MIN_RING: Final = timedelta(seconds=5)  # a caller who hangs up sooner has dialled wrongly
-RING_TIMEOUT: Final = timedelta(seconds=90)  # the caller's app gives up at 45 s; the rest is for late rows
 KEEP: Final = timedelta(days=2)  # a session is over long before; its rows may be read again until then
-PLAUSIBLE: Final = timedelta(days=1)  # an `initiated_at` further from its row than this is nonsense
-
-ANSWERED: Final = frozenset({"ongoing", "ended"})  # `ended` presupposes `ongoing`
-ENDS: Final = ("unanswered", "cancelled", "busy", "rejected")
-OUTCOMES: Final = {
-    "unanswered": "not answered",
-    "cancelled": "the caller hung up",
-    "busy": "the callee was busy",
-    "rejected": "declined",
-}
-
-
-def status_of(message: Message) -> str:
-    """The row's call status in one spelling."""
-    assert message.call is not None
-    status = message.call.status.lower()
-    return "cancelled" if status == "canceled" else status
-
-
-class Options(Value, frozen=True, kw_only=True):
-    statuses: tuple[str, ...] = ("unanswered", "cancelled", "busy")
-    min_ring: timedelta = MIN_RING
-    ring_timeout: timedelta = RING_TIMEOUT
-    side: str = "callee"
-
-
-class Session(Value, frozen=True, kw_only=True):
-    """The facts of one call so far, and what was told of it."""
-
-    rows: tuple[Message, ...]  #: one row per status, the one with the smallest id; ascending by id
-    started_at: datetime | None = None  #: the earliest start that any row told
-    rang_out: bool = False  #: the wait is over: we have seen far enough
-    told: Status | None = None
-    found_at: datetime | None = None
-    wait: Wait | None = None
-
-    def row(self, status: str) -> Message | None:
-        return next((row for row in self.rows if status_of(row) == status), None)
-
-    @property
-    def call(self) -> Call:
-        call = self.rows[0].call
-        assert call is not None
-        return msgspec.structs.replace(call, initiated_at=self.started_at)
-
-    @property
-    def is_group(self) -> bool:
-        return self.rows[0].receiver_type == "group"
-
-
-class Missed(NamedTuple):
-    row: Message  #: the row that decided
-    outcome: str
-    rang: timedelta | None
-
-
-class NotMissed(NamedTuple):
-    row: Message
-    why: str
-
-
-class Undecided(NamedTuple):
-    due: datetime | None  #: None: no time will tell
-
-
-Verdict = Missed | NotMissed | Undecided
-
-
-def verdict(session: Session, options: Options) -> Verdict:
-    """Whether the call was missed, from the facts alone.
-
-    What speaks against a missed call outweighs what speaks for one, whatever came first: with more rows
-    "missed" can turn into "not missed", never back.
-    """
-    ends = [row for row in session.rows if status_of(row) in ENDS]
-    # 1. answered  2. ended in a way that this rule does not count  3. ended in a way that it does
-    for row in session.rows:
-        if status_of(row) in ANSWERED:
-            return NotMissed(row, f"the call was answered at {moment(row.sent_at)}")
-    for row in ends:
-        if status_of(row) not in options.statuses:
-            return NotMissed(row, f"the call ended as {status_of(row)}, which this rule does not count")
-    hung_up = session.row("cancelled")
-    if hung_up is not None and (short := _short_ring(session, hung_up, options)):
-        return short
-    for row in ends:
-        if row is not hung_up or session.started_at or session.rang_out:
-            return _missed(session, row)
-    # 4. hung up, and how long it rang is told by a row that may still come  5. still ringing  6. rang out
-    last = hung_up or session.row("initiated")
-    if last is None or session.is_group:
-        return Undecided(None)
-    if not session.rang_out:
-        return Undecided((session.started_at or last.sent_at) + options.ring_timeout)
-    return Missed(last, f"no answer and no end within {said(options.ring_timeout)}", None)
-
-
-def _short_ring(session: Session, hung_up: Message, options: Options) -> NotMissed | None:
-    if session.started_at is None or hung_up.sent_at - session.started_at >= options.min_ring:
-        return None
-    rang = span(hung_up.sent_at - session.started_at)
-    return NotMissed(hung_up, f"the caller hung up after {rang}, sooner than {said(options.min_ring)}")
-
-
-def _missed(session: Session, row: Message) -> Missed:
-    outcome = "nobody joined" if session.is_group else OUTCOMES[status_of(row)]
-    return Missed(row, outcome, row.sent_at - session.started_at if session.started_at else None)
-
-
-def start_told(message: Message) -> datetime | None:
-    """When the call began, as far as this row knows."""
-    assert message.call is not None
-    told = message.call.initiated_at
-    if told is not None and timedelta(0) <= message.sent_at - told <= PLAUSIBLE:
-        return told
-    return message.sent_at if status_of(message) == "initiated" else None
+MAX_CALLS: Final = 50  # of one conversation; who calls more often is remembered for less long
 
 
 class MissedCall:
@@ -149,7 +76,8 @@ class MissedCall:
     interest: Interest = Interest(categories=frozenset({"call"}))
 
     def __init__(self, condition: Condition | None, options: Options) -> None:
-        self._condition, self._options = condition, options
+        self.options = options
+        self._condition = condition
         self._test = condition.compile() if condition else None
         self.conditions: Mapping[str, Condition] = {"when": condition} if condition else {}
 
@@ -170,48 +98,86 @@ class MissedCall:
         return msgspec.json.encode(state)
 
     def take(self, state: Session | None, key: str, message: Message, *, now: datetime) -> Session:  # noqa: ARG002 - the protocol's
-        rows = {status_of(row): row for row in state.rows} if state else {}
-        status = status_of(message)
-        if status not in rows or message.id < rows[status].id:
-            rows[status] = evidence(message)
-        starts = [at for at in (state.started_at if state else None, start_told(message)) if at]
-        known = state or Session(rows=())
-        return msgspec.structs.replace(
-            known,
-            rows=tuple(sorted(rows.values(), key=lambda row: row.id)),
-            started_at=min(starts, default=None),
-        )
+        return with_row(state, message)
 
     def judge(
         self, key: str, state: Session, *, tick: Tick | None, watch: WatchSet, now: datetime
     ) -> Ruling[Session]:
-        users, is_ours = self._concerned(state, watch), self._is_ours(state, watch)
-        if not is_ours and state.told is None and state.wait is None:
+        return self.ruled(key, state, (), seen=tick.due if tick else None, watch=watch, now=now)
+
+    def ruled(
+        self,
+        key: str,
+        session: Session,
+        said: Sequence[Reaction],
+        *,
+        seen: datetime | None,
+        watch: WatchSet,
+        now: datetime,
+    ) -> Ruling[Session]:
+        """What to make of one call when we have seen everything up to `seen`, and what was `said` since."""
+        is_ours = self._is_ours(session, watch)
+        if not is_ours and session.told is None and session.wait is None:
             return Ruling(state=None)
-        decided = verdict(state, self._options)
-        if tick and isinstance(decided, Undecided) and decided.due and tick.due >= decided.due:
-            state = msgspec.structs.replace(state, rang_out=True)
-            decided = verdict(state, self._options)
-        found = tuple(self._news(key, state, decided, users)) if is_ours or state.told else ()
-        wait = self._wait(state, decided, watch) if is_ours else None
+        decided = verdict(session, self.options)
+        if seen and isinstance(decided, Undecided) and decided.due and seen >= decided.due:
+            session = replace(session, rang_out=True)
+            decided = verdict(session, self.options)
+        after = self._aftermath(key, session, decided, said, seen)
+        users = self._concerned(session, watch)
+        found = tuple(self._news(key, session, decided, after, users)) if is_ours or session.told else ()
         if found:
-            state = msgspec.structs.replace(state, told=found[0].status, found_at=state.found_at or now)
+            session = replace(session, told=found[-1].status, found_at=session.found_at or now)
+        wait = self._wait(session, decided, after, watch) if is_ours else None
         return Ruling(
-            state=msgspec.structs.replace(state, wait=wait),
+            state=replace(session, wait=wait),
             found=found,
             wait=wait,
             keep_until=None if wait else now + KEEP,
         )
 
+    def answer(self, key: str, session: Session, said: Sequence[Reaction]) -> Reaction | None:
+        """What was said to the call, if that counts."""
+        answered = self.options.answered
+        return answer_to(key, session, said, answered.by) if answered else None
+
+    def _aftermath(
+        self, key: str, session: Session, decided: Verdict, said: Sequence[Reaction], seen: datetime | None
+    ) -> Aftermath | None:
+        if not isinstance(decided, Missed):
+            return None
+        return aftermath(decided, self.answer(key, session, said), self.options, seen)
+
     def _news(
-        self, key: str, session: Session, decided: Verdict, users: tuple[UserId, ...]
+        self,
+        key: str,
+        session: Session,
+        decided: Verdict,
+        after: Aftermath | None,
+        users: tuple[UserId, ...],
     ) -> Iterator[Found]:
         """The difference between what should be told and what was."""
-        match decided, session.told:
-            case Missed() as missed, None:
-                yield self._finding(key, session, missed.row, users, missed=missed)
-            case NotMissed(row, why), Status.FIRING:
-                yield self._finding(key, session, row, users, resolution=why)
+        told = session.told
+        if isinstance(decided, NotMissed) and told is Status.FIRING:
+            yield self._finding(key, session, decided.row, users, resolution=decided.why)
+        if not isinstance(decided, Missed) or after is None:
+            return
+        if told is None and after.is_raised:
+            told = Status.FIRING
+            yield self._finding(
+                key, session, decided.row, users, missed=self._unheard(decided, after), at=after.event_at
+            )
+        if told is Status.FIRING and after.answer:
+            why = in_words(session, decided, after.answer)
+            yield self._finding(key, session, decided.row, users, resolution=why, at=after.answer.at)
+
+    def _unheard(self, missed: Missed, after: Aftermath) -> Missed:
+        """The missed call in words, with what was waited for in vain."""
+        answered = self.options.answered
+        if answered is None or after.event_at == missed.row.sent_at:
+            return missed
+        heard = " or ".join(word.replace("_", "-") for word in answered.by)
+        return missed._replace(outcome=f"no {heard} within {said(answered.within)}: {missed.outcome}")
 
     def _finding(
         self,
@@ -222,12 +188,14 @@ class MissedCall:
         *,
         missed: Missed | None = None,
         resolution: str | None = None,
+        at: datetime | None = None,
     ) -> Found:
         first = session.rows[0]
+        found_at = session.found_at
         return Found(
             key=key,
             episode=key,
-            event_at=row.sent_at,
+            event_at=at or row.sent_at,
             conversation_id=first.conversation_id,
             watched_users=users,
             messages=(first,) if row is first else (first, row),
@@ -239,14 +207,24 @@ class MissedCall:
                 outcome=missed.outcome if missed else resolution or "",
                 rang=missed.rang if missed else None,
             ),
-            found_at=session.found_at,
+            found_at=found_at,
             resolution=resolution,
         )
 
-    def _wait(self, session: Session, decided: Verdict, watch: WatchSet) -> Wait | None:
-        if not isinstance(decided, Undecided) or decided.due is None:
-            return None
-        return Wait(decided.due, watched(session.rows[0].participants, watch))
+    def _wait(
+        self, session: Session, decided: Verdict, after: Aftermath | None, watch: WatchSet
+    ) -> Wait | None:
+        due = decided.due if isinstance(decided, Undecided) else None
+        if after is not None and session.told is None:
+            due = after.due
+        return None if due is None else Wait(due, self._lists(session, watch))
+
+    def _lists(self, session: Session, watch: WatchSet) -> tuple[ListId, ...]:
+        """Where the missing row would stand."""
+        first = session.rows[0]
+        if session.is_group:
+            return (ListId(UserId(f"@group:{first.receiver.id}")),)
+        return watched(first.participants, watch)
 
     def _is_ours(self, session: Session, watch: WatchSet) -> bool:
         """Whether the rule concerns this call: by side, and by its conditions on the call as a whole."""
@@ -254,22 +232,22 @@ class MissedCall:
         # Who is in a group is not known: its call comes to a watched user unless a watched user made it.
         is_called = caller not in watch if session.is_group else callee in watch
         by_side = {"callee": is_called, "caller": caller in watch, "any": is_called or caller in watch}
-        return by_side[self._options.side] and self._meets_conditions(session, watch)
+        return by_side[self.options.side] and self._meets_conditions(session, watch)
 
     def _meets_conditions(self, session: Session, watch: WatchSet) -> bool:
         if self._test is None:
             return True
         # The sender of a call row is whoever caused the change; `role` means the caller's.
-        return self._test(msgspec.structs.replace(session.rows[0], sender=session.call.caller), watch)
+        return self._test(replace(session.rows[0], sender=session.call.caller), watch)
 
     def _concerned(self, session: Session, watch: WatchSet) -> tuple[UserId, ...]:
         call = session.call
         callee = () if session.is_group else (call.callee.id.lower(),)
         sides = {"callee": callee, "caller": (call.caller.id.lower(),)}
-        return watched(sides.get(self._options.side, (*callee, call.caller.id.lower())), watch)
+        return watched(sides.get(self.options.side, (*callee, call.caller.id.lower())), watch)
 
     def describe(self) -> str:
-        options = self._options
+        options = self.options
         whose = {"callee": "to a watched user", "caller": "by a watched user", "any": "of a watched user"}
         said_so = [
             f"cancelled after {said(options.min_ring)} or more of ringing"
@@ -280,12 +258,134 @@ class MissedCall:
         when = f" with {self._condition.describe()}" if self._condition else ""
         return (
             f"calls {whose[options.side]}{when} that were {words_said(said_so)}, "
-            f"or that had no end within {said(options.ring_timeout)}"
+            f"or that had no end within {said(options.ring_timeout)}{_answers_said(options)}"
         )
 
 
-def build(condition: Condition | None, options: Mapping[str, Any]) -> MissedCall:
-    return MissedCall(condition, Options(**options))
+def _answers_said(options: Options) -> str:
+    if options.answered is None:
+        return ""
+    heard = words_said([word.replace("_", "-") for word in options.answered.by])
+    within = said(options.answered.within)
+    if options.answered.when == AT_ONCE:
+        return f"; over with a {heard} by the callee within {within}"
+    return f"; told if there was no {heard} by the callee within {within}"
+
+
+class Kept(Value, frozen=True, kw_only=True):
+    """One call of a conversation, and when a row last told something new of it."""
+
+    session: Session
+    taken: datetime
+
+
+class Pair(Value, frozen=True, kw_only=True):
+    """The calls of one conversation, and what was said in it."""
+
+    calls: Mapping[str, Kept] = {}  #: by session key, the one that began first first
+    said: tuple[Reaction, ...] = ()  #: in event order
+    people: tuple[UserId, ...] = ()  #: its two people; of a group nobody
+    seen: datetime | None = None  #: nothing else was said up to here
+
+
+class AnsweredCall:
+    """Missed calls, where a call-back or a reply counts as an answer: all of one conversation together."""
+
+    def __init__(self, calls: MissedCall, answered: Answered) -> None:
+        self._calls = calls
+        self.interest = ANYTHING if REPLY in answered.by else calls.interest
+        self.conditions = calls.conditions
+
+    def keys(self, message: Message) -> tuple[str, ...]:
+        if not self._calls.keys(message) and speaker(message) is None:
+            return ()
+        return (correlation_key(message.conversation_id),)
+
+    def decode(self, value: bytes) -> Pair:
+        return msgspec.json.decode(value, type=Pair)
+
+    def encode(self, state: Pair) -> bytes:
+        return msgspec.json.encode(state)
+
+    def take(self, state: Pair | None, key: str, message: Message, *, now: datetime) -> Pair:  # noqa: ARG002 - the protocol's
+        people = message.participants if message.receiver_type != "group" else ()
+        before = state or Pair(people=tuple(sorted(people)))
+        return self._heard(self._called(before, message, now), message, now)
+
+    def _called(self, pair: Pair, message: Message, now: datetime) -> Pair:
+        for key in self._calls.keys(message):
+            known = pair.calls.get(key)
+            session = with_row(known.session if known else None, message)
+            if known is None or session != known.session:
+                calls = {**pair.calls, key: Kept(session=session, taken=now)}
+                return replace(pair, calls=_recent_calls(calls, now))
+        return pair
+
+    def _heard(self, pair: Pair, message: Message, now: datetime) -> Pair:
+        heard = reaction(message, now)
+        if heard is None or any(one.id == heard.id for one in pair.said):
+            return pair
+        said = sorted((*pair.said, heard), key=lambda one: one.order)
+        calls = _recent_calls(pair.calls, now)
+        answers = (self._calls.answer(key, call.session, said) for key, call in calls.items())
+        needed = frozenset(answer.id for answer in answers if answer)
+        return replace(pair, calls=calls, said=recent(said, now, needed))
+
+    def judge(
+        self,
+        key: str,  # noqa: ARG002 - the protocol's
+        state: Pair,
+        *,
+        tick: Tick | None,
+        watch: WatchSet,
+        now: datetime,
+    ) -> Ruling[Pair]:
+        seen = max((at for at in (state.seen, tick.due if tick else None) if at), default=None)
+        rulings = {
+            name: self._calls.ruled(name, call.session, state.said, seen=seen, watch=watch, now=now)
+            for name, call in state.calls.items()
+        }
+        calls = {
+            name: replace(state.calls[name], session=ruling.state)
+            for name, ruling in rulings.items()
+            if ruling.state is not None
+        }
+        waits = [ruling.wait for ruling in rulings.values() if ruling.wait]
+        wait = min(waits, default=None)
+        is_ours = not state.people or any(uid in watch for uid in state.people)
+        return Ruling(
+            state=replace(state, calls=calls, seen=seen) if calls or is_ours else None,
+            found=tuple(found for ruling in rulings.values() for found in ruling.found),
+            wait=wait,
+            keep_until=None if wait else now + (KEEP if calls else GRACE),
+        )
+
+    def describe(self) -> str:
+        return self._calls.describe()
+
+
+def _recent_calls(calls: Mapping[str, Kept], now: datetime) -> dict[str, Kept]:
+    """Those that are not over for long, ordered by their first rows."""
+    kept = [
+        (name, call)
+        for name, call in calls.items()
+        if call.session.wait is not None or call.taken > now - KEEP
+    ]
+    newest = sorted(kept, key=lambda entry: entry[1].taken)[-MAX_CALLS:]
+    return dict(sorted(newest, key=lambda entry: entry[1].session.rows[0].id))
+
+
+def build(condition: Condition | None, options: Mapping[str, Any]) -> MissedCall | AnsweredCall:
+    read = dict(options)
+    answered = _answered(read.pop("answered", None))
+    calls = MissedCall(condition, Options(**read, answered=answered))
+    return AnsweredCall(calls, answered) if answered else calls
+
+
+def _answered(read: Mapping[str, Any] | None) -> Answered | None:
+    if read is None:
+        return None
+    return Answered(**{{"raise": "when"}.get(name, name): value for name, value in read.items()})
 
 
 def needs(condition: Condition | None) -> Needs:  # noqa: ARG001 - a call is a call
@@ -301,9 +401,32 @@ def _sample() -> Facts:
         callee=Party(id="superhero3", name="Spiderman"),
         initiated_at=SAMPLE_AT,
     )
-    row = msgspec.structs.replace(SAMPLE, category="call", type="audio", action="unanswered", call=call)
+    row = replace(SAMPLE, category="call", type="audio", action="unanswered", call=call)
     return call_facts(call, "audio", row, ("superhero3",), outcome="not answered", rang=timedelta(seconds=45))
 
+
+ANSWERS: Final = Record(
+    name="a mapping",
+    keys={
+        "by": Key(
+            Many(each=Choice(words=(CALL_BACK, REPLY))),
+            "call_back: the callee calls, or takes a later call; reply: the callee writes in the same "
+            "conversation. In a group: anybody but the caller. Default: both.",
+            "by: [call_back, reply]",
+        ),
+        "within": Key(
+            Duration(least=timedelta(seconds=10), most=timedelta(days=1)),
+            "How soon after the missed call. Default: 15m.",
+            "within: 15m",
+        ),
+        "raise": Key(
+            Choice(words=(AT_ONCE, IF_UNANSWERED)),
+            "at_once (the default): the alert is raised at first sight, and resolved by an answer in time. "
+            "if_unanswered: it is raised when there was no answer in time, and resolved by a later one.",
+            "raise: if_unanswered",
+        ),
+    },
+)
 
 KIND = Kind(
     description="Calls that were not answered, one alert per call; resolved if an answer appears later.",
@@ -329,6 +452,11 @@ KIND = Kind(
             Choice(words=("callee", "caller", "any")),
             "Whose call it must be: a watched user is called (callee, the default), calls (caller), or any.",
             "side: callee",
+        ),
+        "answered": Key(
+            ANSWERS,
+            "What else answers a call: a call-back or a reply by the callee. Default: picking up alone does.",
+            "answered: {within: 15m, raise: if_unanswered}",
         ),
     },
     conditions=CALL_CONDITIONS,

@@ -79,11 +79,14 @@ class Recollection:
 
 
 def in_event_order(messages: Iterable[Message]) -> list[Message]:
-    """Each message once, by (time of sending, id). Of two versions of one row the newer one counts."""
+    """Each message once, by (time of sending, id).
+
+    Of two versions of one row the older one counts: it is nearer to what there was to see at the time.
+    """
     once: dict[MessageId, Message] = {}
     for message in messages:
         known = once.setdefault(message.id, message)
-        if _version(message) > _version(known):
+        if _version(message) < _version(known):
             once[message.id] = message
     return sorted(once.values(), key=lambda message: (message.sent_at, message.id))
 

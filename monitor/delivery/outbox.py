@@ -82,7 +82,9 @@ class Deliverer:
         random: Random,
         at: Callable[[str], None] = lambda _: None,
         observer: Observer | None = None,
+        poll_s: float = POLL_S,
     ) -> None:
+        """`poll_s`: how often the table is looked at unasked. With infinity, only a nudge tells of news."""
         self._receiver = receiver
         self._sink = sink
         self._writer = writer
@@ -90,6 +92,7 @@ class Deliverer:
         self._random = random
         self._at = at
         self._observer = observer or Unobserved()
+        self._poll_s = poll_s
         self._lease = timedelta(seconds=receiver.timeout_s + SETTLE_S + _MARGIN_S)
         self._pace = Pace(per_s=receiver.rate_per_s, burst=receiver.burst)
         self._failures = 0  #: sends in a row that may work later
@@ -159,8 +162,8 @@ class Deliverer:
             return None, None
 
     async def _idle(self, due: datetime | None) -> None:
-        wait_s = (due - self._clock.wall()).total_seconds() if due else POLL_S
-        with trio.move_on_after(wait_s if 0 < wait_s < POLL_S else POLL_S):
+        wait_s = (due - self._clock.wall()).total_seconds() if due else self._poll_s
+        with trio.move_on_after(wait_s if 0 < wait_s < self._poll_s else self._poll_s):
             await self._nudged.wait()
 
     async def _deliver(self, notification: Notification) -> None:

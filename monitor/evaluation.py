@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from monitor.delivery.policy import RouteSpec, decide
 from monitor.lists import APP, concerns, guid_of, is_person
-from monitor.store.values import Commit, Committed, Mute
+from monitor.store.values import Commit, Committed, Known, Mute, news
 from rules.engine import RuleSet, step, wanted
-from rules.model import ListId, Message, Outcome, State, StateKey, Tick, Timer, WatchSet
+from rules.model import Alert, AlertId, ListId, Message, Outcome, State, StateKey, Tick, Timer, WatchSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,10 @@ class Memory(Protocol):
 
     def states(self, keys: frozenset[StateKey], /) -> Mapping[StateKey, State]: ...
 
+    def known(self, ids: Iterable[AlertId], /) -> Mapping[AlertId, Known]:
+        """What is stored of the alerts among `ids`."""
+        ...
+
     def commit(self, commit: Commit, /) -> Committed:
         """Apply all of `commit` or nothing."""
 
@@ -93,7 +97,7 @@ def evaluate(
     outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
     seconds = cost() - began
     findings = decide(
-        outcome.alerts,
+        _news(memory, outcome.alerts),
         routes=orders.routes,
         watch=orders.watch,
         mutes=mutes,
@@ -112,5 +116,10 @@ def evaluate(
         timers=outcome.timers,
         cancelled=outcome.cancelled,
         findings=findings,
+        because=outcome.because,
     )
     return Evaluated(outcome, memory.commit(whole), seconds)
+
+
+def _news(memory: Memory, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
+    return tuple(news(alerts, memory.known({alert.id for alert in alerts}))) if alerts else ()

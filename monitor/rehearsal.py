@@ -11,7 +11,7 @@ from datetime import datetime
 from heapq import heappop, heappush
 
 from monitor.evaluation import Orders, evaluate
-from monitor.store.values import Commit, Committed, Finding
+from monitor.store.values import Commit, Committed, Finding, Known, is_news
 from rules.model import (
     AlertId,
     Message,
@@ -19,7 +19,6 @@ from rules.model import (
     RuleName,
     State,
     StateKey,
-    Status,
     Tick,
     Timer,
     Value,
@@ -44,11 +43,14 @@ class Recollection:
     def __init__(self) -> None:
         self._states: dict[StateKey, State] = {}
         self._expires: dict[StateKey, datetime] = {}
-        self._status: dict[AlertId, Status] = {}
+        self._known: dict[AlertId, Known] = {}
         self.findings: list[Finding] = []
 
     def states(self, keys: frozenset[StateKey], /) -> Mapping[StateKey, State]:
         return {key: self._states[key] for key in keys if key in self._states}
+
+    def known(self, ids: Iterable[AlertId], /) -> Mapping[AlertId, Known]:
+        return {id_: self._known[id_] for id_ in ids if id_ in self._known}
 
     def commit(self, commit: Commit, /) -> Committed:
         for change in commit.states:
@@ -71,10 +73,9 @@ class Recollection:
 
     def _is_fresh(self, finding: Finding) -> bool:
         alert = finding.alert
-        wanted = None if alert.status is Status.FIRING else Status.FIRING
-        if self._status.get(alert.id) is not wanted:
+        if not is_news(alert, self._known.get(alert.id)):
             return False
-        self._status[alert.id] = alert.status
+        self._known[alert.id] = Known.of(alert)
         return True
 
 

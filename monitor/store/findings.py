@@ -8,13 +8,13 @@ from datetime import datetime
 from msgspec.structs import replace
 from sqlalchemy import bindparam, insert, select, update
 
-from rules.model import Alert, AlertId, Status
+from rules.model import AlertId, Status
 
 from .part import Part, Row
 from .tables import alerts, chunks, entries, reasons, tombstones
-from .values import Commit, EntryState, Finding, Known, Reason, Route
+from .values import Commit, EntryState, Finding, Known, Reason, Route, is_news
 
-STORED = select(alerts.c.id, alerts.c.status, alerts.c.revision).where(
+STORED = select(alerts.c.id, alerts.c.status, alerts.c.revision, alerts.c.firing).where(
     alerts.c.id.in_(bindparam("ids", expanding=True))
 )
 BURIED = select(tombstones.c.id).where(tombstones.c.id.in_(bindparam("ids", expanding=True)))
@@ -48,7 +48,8 @@ class Findings(Part):
         known: dict[AlertId, Known] = {}
         for some in chunks(set(ids)):
             for row in self._run(STORED, {"ids": some}):
-                known[row.id] = Known(Status(row.status), row.revision)
+                told = row.firing
+                known[row.id] = Known(Status(row.status), row.revision, told.severity, told.labels)
             known |= {row.id: Known(Status.RESOLVED) for row in self._run(BURIED, {"ids": some})}
         return known
 
@@ -109,18 +110,9 @@ def sift(findings: Iterable[Finding], known: Mapping[AlertId, Known]) -> tuple[F
     for finding in findings:
         alert = finding.alert
         if is_news(alert, last.get(alert.id)):
-            last[alert.id] = Known(alert.status, alert.revision)
+            last[alert.id] = Known.of(alert)
             fresh.append(finding)
     return tuple(fresh)
-
-
-def is_news(alert: Alert, before: Known | None) -> bool:
-    """Whether the store takes this alert, given what it has of it."""
-    if before is None:
-        return alert.status is Status.FIRING
-    if before.status is Status.RESOLVED:
-        return False
-    return alert.status is Status.RESOLVED or alert.revision > before.revision
 
 
 def end_routes(finding: Finding, told: Mapping[tuple[AlertId, str], bool]) -> list[Route]:

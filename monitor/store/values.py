@@ -6,17 +6,22 @@ more for each user, they can't be part of a cycle, and walking over 100,000 of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
+from msgspec.structs import replace
+
 from rules.model import (
     Alert,
+    AlertId,
     Because,
+    Labels,
     ListId,
     MessageId,
     RuleName,
+    Severity,
     StateChange,
     StateKey,
     Status,
@@ -161,10 +166,49 @@ class Committed(Value, frozen=True, kw_only=True):
 
 
 class Known(NamedTuple):
-    """What the store has of an alert. One that was pruned counts as resolved."""
+    """What the store has of an alert. One that was pruned counts as resolved, and nothing else is known."""
 
     status: Status
     revision: int = 0
+    severity: Severity | None = None  #: with which it was raised
+    labels: Labels | None = None
+
+    @classmethod
+    def of(cls, alert: Alert) -> Known:
+        return cls(alert.status, alert.revision, alert.severity, alert.labels)
+
+    def retold(self, alert: Alert) -> Alert:
+        """What is told later of the same alert, with the severity and labels it was raised with."""
+        if self.severity is None or self.labels is None:
+            return alert
+        return replace(alert, severity=self.severity, labels=self.labels)
+
+
+def is_news(alert: Alert, before: Known | None) -> bool:
+    """Whether the store takes this alert, given what it has of it.
+
+    An alert fires once, is brought up to date by ever larger revisions while it fires, and is resolved once.
+    """
+    if before is None:
+        return alert.status is Status.FIRING
+    if before.status is Status.RESOLVED:
+        return False
+    return alert.status is Status.RESOLVED or alert.revision > before.revision
+
+
+def news(alerts: Iterable[Alert], known: Mapping[AlertId, Known]) -> Iterator[Alert]:
+    """Those of `alerts` that are news, in their order.
+
+    What was told of an alert stays true to its end: it keeps the severity and labels it was raised with, or
+    its end would be sent to others than its beginning.
+    """
+    last = dict(known)
+    for alert in alerts:
+        before = last.get(alert.id)
+        if is_news(alert, before):
+            told = alert if before is None else before.retold(alert)
+            last[alert.id] = Known.of(told)
+            yield told
 
 
 class Reason(Value, frozen=True, kw_only=True):

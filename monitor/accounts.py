@@ -20,7 +20,7 @@ from monitor.metrics import Metrics
 from monitor.second_look import Compared, Record, begun, compare, looked, remember
 from monitor.source.pages import Page
 from monitor.store.store import Tx
-from monitor.store.values import Commit, Counts, Cursor, Mute, Reject, UserRow
+from monitor.store.values import Commit, Counts, Cursor, Fetched, Mute, Reject, UserRow
 from monitor.store.writer import Writer
 from monitor.timers import Timers
 from rules.model import ListId, Message, MessageId, StateKey, Tick
@@ -112,7 +112,7 @@ class Accounts:
         rejects = _rejects(uid, user, page)
         asked: frozenset[ListId] = frozenset()
         if taken.fresh or rejects:
-            asked |= await self._commit_page(uid, user, taken, rejects, activity)
+            asked |= await self._commit_page(uid, user, taken, rejects, activity, fetched(uid, page))
         user.drain = taken.drain
         user.meeting |= {
             (row.message_id, row.structure) for row in page.rejects if not is_number(row.message_id)
@@ -120,7 +120,7 @@ class Accounts:
         if not taken.more:
             user.nameless, user.meeting = user.meeting, frozenset()
         if taken.watermark:
-            asked |= await self._pass_watermark(uid, user, taken.watermark)
+            asked |= await self._pass_watermark(uid, user, taken.watermark, fetched(uid, page))
         self._count(page, taken, rejects)
         return asked
 
@@ -131,6 +131,7 @@ class Accounts:
         taken: Taken,
         rejects: tuple[Reject, ...],
         activity: tuple[float, ...] | None,
+        brought_by: Fetched,
     ) -> frozenset[ListId]:
         concerned = self.orders.concerned(taken.fresh)
         base = Commit(
@@ -140,6 +141,7 @@ class Accounts:
             watermark=taken.watermark,
             rejects=rejects,
             activity=activity,
+            brought_by=brought_by,
             counts=Counts(
                 fetched=len(taken.fresh) + len(rejects),
                 evaluated=len(concerned),
@@ -187,12 +189,15 @@ class Accounts:
 
     # --- time passes -------------------------------------------------------------------------------------
 
-    async def _pass_watermark(self, uid: ListId, user: Followed, watermark: datetime) -> frozenset[ListId]:
+    async def _pass_watermark(
+        self, uid: ListId, user: Followed, watermark: datetime, brought_by: Fetched
+    ) -> frozenset[ListId]:
         sight = self._health.sight(uid)
         if sight.watermark is not None and watermark <= sight.watermark:
             return frozenset()
         sight.watermark = watermark
-        base = Commit(uid=uid, expected=user.stored, cursor=user.stored, watermark=watermark)
+        stored = user.stored
+        base = Commit(uid=uid, expected=stored, cursor=stored, watermark=watermark, brought_by=brought_by)
         return await self._commit_ticks(self.timers.due(uid, watermark), base)
 
     async def pass_everywhere(self, watermark: datetime) -> frozenset[ListId]:
@@ -240,6 +245,7 @@ class Accounts:
             cursor=cursor,
             recent=looked(remember(record, compared.ids), cursor) if compared.is_comparable else record,
             looked_at=self._clock.wall(),
+            brought_by=replace(fetched(row.uid, page), second_look=True),
             rejects=rejects,
             counts=Counts(
                 fetched=len(compared.missed) + len(rejects), evaluated=len(missed), rejected=len(rejects)
@@ -335,6 +341,11 @@ def _with(row: UserRow | None, read: Iterable[MessageId]) -> Record | None:
 
 def _numbers(rejects: Iterable[Reject]) -> tuple[MessageId, ...]:
     return tuple(MessageId(int(row.message_id)) for row in rejects if is_number(row.message_id))
+
+
+def fetched(uid: ListId, page: Page) -> Fetched:
+    """Where a page came from and when, for the record."""
+    return Fetched(list=uid, asked_at=page.started_at, received_at=page.received_at, skew=page.skew)
 
 
 def read_of(page: Page) -> Read:

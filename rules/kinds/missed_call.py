@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from rules.conditions import ANYTHING, Condition, Interest, words_said
 from rules.grammar import Choice, Duration, Key, Many, Record, said
+from rules.fields import carriers, key_of
 from rules.kinds.answers import (
     GRACE,
     Aftermath,
@@ -97,7 +98,15 @@ class MissedCall:
     def encode(self, state: Session) -> bytes:
         return msgspec.json.encode(state)
 
-    def take(self, state: Session | None, key: str, message: Message, *, now: datetime) -> Session:  # noqa: ARG002 - the protocol's
+    def take(
+        self,
+        state: Session | None,
+        key: str,  # noqa: ARG002 - the protocol's
+        message: Message,
+        *,
+        watch: WatchSet,  # noqa: ARG002 - the protocol's
+        now: datetime,  # noqa: ARG002 - the protocol's
+    ) -> Session:
         return with_row(state, message)
 
     def judge(
@@ -221,10 +230,8 @@ class MissedCall:
 
     def _lists(self, session: Session, watch: WatchSet) -> tuple[ListId, ...]:
         """Where the missing row would stand."""
-        first = session.rows[0]
-        if session.is_group:
-            return (ListId(UserId(f"@group:{first.receiver.id}")),)
-        return watched(first.participants, watch)
+        lists, _ = carriers(("conversation",), (), session.rows, watch)
+        return lists
 
     def _is_ours(self, session: Session, watch: WatchSet) -> bool:
         """Whether the rule concerns this call: by side, and by its conditions on the call as a whole."""
@@ -299,7 +306,7 @@ class AnsweredCall:
     def keys(self, message: Message) -> tuple[str, ...]:
         if not self._calls.keys(message) and speaker(message) is None:
             return ()
-        return (correlation_key(message.conversation_id),)
+        return (key_of((message.conversation_id,)),)
 
     def decode(self, value: bytes) -> Pair:
         return msgspec.json.decode(value, type=Pair)
@@ -307,7 +314,15 @@ class AnsweredCall:
     def encode(self, state: Pair) -> bytes:
         return msgspec.json.encode(state)
 
-    def take(self, state: Pair | None, key: str, message: Message, *, now: datetime) -> Pair:  # noqa: ARG002 - the protocol's
+    def take(
+        self,
+        state: Pair | None,
+        key: str,  # noqa: ARG002 - the protocol's
+        message: Message,
+        *,
+        watch: WatchSet,  # noqa: ARG002 - the protocol's
+        now: datetime,
+    ) -> Pair:
         people = message.participants if message.receiver_type != "group" else ()
         before = state or Pair(people=tuple(sorted(people)))
         return self._heard(self._called(before, message, now), message, now)

@@ -112,7 +112,9 @@ class Accounts:
         rejects = _rejects(uid, user, page)
         asked: frozenset[ListId] = frozenset()
         if taken.fresh or rejects:
-            asked |= await self._commit_page(uid, user, taken, rejects, activity, fetched(uid, page))
+            asked |= await self._commit_page(
+                uid, user, taken, rejects, activity=activity, brought_by=fetched(uid, page)
+            )
         user.drain = taken.drain
         user.meeting |= {
             (row.message_id, row.structure) for row in page.rejects if not is_number(row.message_id)
@@ -130,6 +132,7 @@ class Accounts:
         user: Followed,
         taken: Taken,
         rejects: tuple[Reject, ...],
+        *,
         activity: tuple[float, ...] | None,
         brought_by: Fetched,
     ) -> frozenset[ListId]:

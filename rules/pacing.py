@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import yaml
+
 from rules.calendars import CALENDAR_NAME, Named
-from rules.grammar import Choice, Duration, Either, Flag, Key, Record, Whole, Words
+from rules.fields import FIELDS, TREES, FieldNames
+from rules.grammar import Choice, Duration, Either, Flag, Key, Record, Report, Whole, Words
 from rules.model import Severity, Value
 
 
@@ -53,8 +57,69 @@ USUAL: Final = Pacing()
 
 MOST: Final = timedelta(days=7)
 COOLING: Final = Duration(least=timedelta(seconds=1), most=MOST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertFields:
+    """Fields of the messages that an alert keeps: those have no free-form metadata."""
+
+    expected: str = f"a field or a list of them: {', '.join(FIELDS)}"
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        names = FieldNames().read(node, report)
+        lost = next((name for name in names or () if name.partition(".")[0] in TREES), None)
+        if lost is not None:
+            return report.refuse(node, f'an alert does not keep "{lost}"', expected=self.expected)
+        return names
+
+    def schema(self) -> dict[str, Any]:
+        one = {"enum": list(FIELDS)}
+        return {"anyOf": [one, {"type": "array", "items": one, "maxItems": FieldNames().most}]}
+
+
 MAX_PER_HOUR: Final = 200
 """Times of what was sent are kept for some hours. Who wants more single alerts an hour needs no limit."""
+
+_COOLDOWN: Final = Record(
+    name="a cooldown",
+    keys={
+        "for": Key(COOLING, "How long the like of an alert is not sent after it.", "for: 10m"),
+        "growing_to": Key(
+            COOLING,
+            "While alerts go on, the time doubles with each that is sent, up to this; it begins anew after "
+            "twice its length without any that was sent.",
+            "growing_to: 4h",
+        ),
+        "by": Key(
+            AlertFields(),
+            "What is alike has the same values of these fields, by the first message of the alert. Default: "
+            "all alerts of the rule are alike.",
+            "by: conversation",
+        ),
+    },
+    required=("for",),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowingCooldown:
+    """A cooldown whose length may grow."""
+
+    @property
+    def expected(self) -> str:
+        return _COOLDOWN.expected
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        read = _COOLDOWN.read(node, report)
+        if read and "growing_to" in read and read["growing_to"] <= read["for"]:
+            return report.refuse(
+                node, "it can't grow to what is not longer", example="{for: 10m, growing_to: 4h}"
+            )
+        return read
+
+    def schema(self) -> dict[str, Any]:
+        return _COOLDOWN.schema()
+
 
 PACING: Final[Mapping[str, Key]] = {
     "shadow": Key(
@@ -63,22 +128,7 @@ PACING: Final[Mapping[str, Key]] = {
         "shadow: true",
     ),
     "cooldown": Key(
-        Either(
-            plain=COOLING,
-            mapping=Record(
-                name="a cooldown",
-                keys={
-                    "for": Key(COOLING, "How long the like of an alert is not sent after it.", "for: 10m"),
-                    "growing_to": Key(
-                        COOLING,
-                        "While alerts go on, the time doubles with each that is sent, up to this; it begins "
-                        "anew after twice its length without any.",
-                        "growing_to: 4h",
-                    ),
-                },
-                required=("for",),
-            ),
-        ),
+        Either(plain=COOLING, mapping=GrowingCooldown()),
         "After an alert, what happens within this time is recorded and not sent.",
         "cooldown: 10m",
     ),

@@ -1,0 +1,568 @@
+"""What new alerts pass before they are routed: shadow, working time, cooldown, surge and hourly limit. Pure.
+
+Time is event time throughout. What is held keeps its reason and is recorded; what is over a limit is told as
+part of a sum. Rows come late and out of order, so each decision looks at what was told before *and* after its
+moment: of two alerts of one cooldown, whichever was found first is the one that is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from rules.engine import Rule, RuleSet
+from rules.fields import reader
+from rules.model import (
+    Alert,
+    AlertId,
+    Fault,
+    RuleName,
+    Severity,
+    State,
+    StateChange,
+    StateKey,
+    Status,
+    Value,
+    fingerprint,
+)
+from rules.pacing import Cooldown, Outside
+
+SURGE: Final = RuleName("rule-surge")
+"""The rule of the warnings that take the place of a storm."""
+
+PACE: Final = "@pace"
+SURGES: Final = StateKey(SURGE, PACE)
+"""Which rules are in a surge."""
+
+AHEAD: Final = timedelta(minutes=5)
+"""A row dated further in the future counts as of this: it must not make the present look long ago."""
+
+KEEP: Final = timedelta(days=30)  # a state that nothing was added to for so long may be forgotten
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+
+
+class HoldKind(StrEnum):
+    SHADOW = "shadow"
+    CALENDAR = "calendar"
+    COOLDOWN = "cooldown"
+    OVERFLOW = "overflow"
+    SURGE = "surge"
+
+
+class Hold(Value, frozen=True, kw_only=True):
+    """Why an alert is not sent by itself. One that is summed is told as part of a sum, others not at all."""
+
+    why: HoldKind
+    reason: str
+    until: datetime | None = None  #: when the like of it would be sent again, if that is known
+
+    @property
+    def is_summed(self) -> bool:
+        return self.why in {HoldKind.OVERFLOW, HoldKind.SURGE}
+
+
+class Band(Value, frozen=True, kw_only=True):
+    """How much a rule finds: in the hour up to its newest alert, and usually."""
+
+    volume: int
+    usual: int  #: the most it finds in an hour, but for one hour in twenty of the last week
+    limit: int | None = None  #: more than this in an hour is a surge; None: too young to say
+    is_surging: bool = False
+
+
+class Paced(Value, frozen=True, kw_only=True):
+    """What became of alerts: as they are to be routed, with warnings of surges after them."""
+
+    alerts: tuple[Alert, ...] = ()
+    holds: Mapping[AlertId, Hold] = {}
+    states: tuple[StateChange, ...] = ()
+    bands: Mapping[RuleName, Band] = {}
+    faults: tuple[Fault, ...] = ()
+
+
+def paced(rules: RuleSet, alerts: Iterable[Alert]) -> frozenset[StateKey]:
+    """The states that `pace` reads for the same alerts."""
+    by_name = _named(rules, alerts)
+    return frozenset(
+        key for alert in alerts if alert.rule in by_name for key in _keys(by_name[alert.rule], alert)
+    )
+
+
+def pace(
+    rules: RuleSet,
+    states: Mapping[StateKey, State],
+    alerts: Sequence[Alert],
+    *,
+    now: datetime,
+    known: Collection[AlertId] = frozenset(),
+    muted: Collection[RuleName] = frozenset(),
+) -> Paced:
+    """Decide which of `alerts`, that are news to the store, are held; `states` are what `paced` named.
+
+    An alert that begins is counted and judged. One whose id is in `known`, and the end of one, was judged
+    when it began: it only gets the severity and labels that it had then. What a rule finds while it is
+    `muted` is counted and not judged: nobody hears of it. Never raises for a stored state: one that can't be
+    read is a fault, and begins anew.
+    """
+    run = _Run(rules=rules, states=states, now=now, muted=muted)
+    by_name = _named(rules, alerts)
+    for alert in sorted(alerts, key=lambda alert: (alert.event_at, alert.id)):
+        if rule := by_name.get(alert.rule):
+            run.take(rule, alert, is_new=alert.status is Status.FIRING and alert.id not in known)
+    return run.done(alerts)
+
+
+def calmed(rules: RuleSet, states: Mapping[StateKey, State], *, seen: datetime, now: datetime) -> Paced:
+    """End the surges that are over when all was seen up to `seen`; `states` holds that of `SURGES`.
+
+    A rule that goes quiet raises nothing that could tell so: ask now and then.
+    """
+    run = _Run(rules=rules, states=states, now=now)
+    run.calm(seen)
+    return run.done(())
+
+
+def _named(rules: RuleSet, alerts: Iterable[Alert]) -> Mapping[RuleName, Rule]:
+    names = {alert.rule for alert in alerts}
+    return {rule.name: rule for rule in rules.rules if rule.name in names} if names else {}
+
+
+def _keys(rule: Rule, alert: Alert) -> Iterator[StateKey]:
+    pacing = rule.pacing
+    if pacing.outside is not None:
+        yield _outside_key(alert)
+    if alert.status is not Status.FIRING:
+        return
+    if pacing.surge or pacing.max_per_hour is not None:
+        yield StateKey(rule.name, PACE)
+    if pacing.surge:
+        yield SURGES
+    if pacing.cooldown is not None:
+        yield from _cooldown_keys(pacing.cooldown, alert)
+
+
+def _outside_key(alert: Alert) -> StateKey:
+    return StateKey(alert.rule, f"{PACE}/outside/{alert.id}")
+
+
+def _cooldown_keys(cooldown: Cooldown, alert: Alert) -> tuple[StateKey, ...]:
+    """One for each that the alert may be alike to; what has not the fields is all alike."""
+    found = _reader(cooldown.by)(alert.messages[0]) if alert.messages else ()
+    alike = [one.key for one in found if _is_about(cooldown.by, one.values, alert)] or [""]
+    return tuple(StateKey(alert.rule, f"{PACE}/cooldown/{key}") for key in alike)
+
+
+_reader = lru_cache(maxsize=1_024)(reader)
+
+
+def _is_about(by: Sequence[str], values: Sequence[str], alert: Alert) -> bool:
+    """Whom the alert concerns is known by now: of `watched`, others count no longer."""
+    return "watched" not in by or values[by.index("watched")] in alert.watched_users
+
+
+# --- volume -------------------------------------------------------------------------------------------
+
+WEEK_HOURS: Final = 7 * 24
+RECENT_MINUTES: Final = 180
+SENT_FOR: Final = timedelta(hours=3)
+YOUNG_HOURS: Final = 24
+"""A rule is not judged by less history: a day has a night."""
+
+LEAST: Final = 20
+"""So many alerts in an hour are no storm, whatever is usual."""
+
+TIMES: Final = 5
+"""A surge is more than so many times what is usual."""
+
+
+class Volume(Value, frozen=True, kw_only=True):
+    """How many alerts of a rule there were when, sent or held, and when single ones were sent last."""
+
+    since: int  #: hour of the oldest alert
+    hours: Mapping[int, int] = {}  #: hour since 1970 -> alerts, of the last week
+    minutes: Mapping[int, int] = {}  #: minute since 1970 -> alerts, of the last hours
+    sent: tuple[datetime, ...] = ()  #: ascending; kept where the rule has a limit
+
+    def within_hour(self, at: datetime) -> int:
+        last = _minute(at)
+        return sum(count for minute, count in self.minutes.items() if last - 60 < minute <= last)
+
+    def usual(self, at: datetime) -> int:
+        """The most alerts in an hour of the week before, but for one hour in twenty."""
+        hour = _hour(at)
+        counts = sorted((c for h, c in self.hours.items() if hour - WEEK_HOURS <= h < hour), reverse=True)
+        passed_over = min(WEEK_HOURS, max(0, hour - self.since)) // 20
+        return counts[passed_over] if passed_over < len(counts) else 0
+
+    def limit(self, at: datetime) -> int | None:
+        """How many alerts in an hour are too many; None while the rule is young."""
+        return None if _hour(at) - self.since < YOUNG_HOURS else max(LEAST, TIMES * self.usual(at))
+
+    def band(self, at: datetime, *, is_surging: bool = False) -> Band:
+        return Band(
+            volume=self.within_hour(at), usual=self.usual(at), limit=self.limit(at), is_surging=is_surging
+        )
+
+    @property
+    def newest(self) -> datetime:
+        return datetime.fromtimestamp(60 * max(self.minutes), UTC)
+
+
+def _minute(at: datetime) -> int:
+    return int(at.timestamp() // 60)
+
+
+def _hour(at: datetime) -> int:
+    return int(at.timestamp() // 3600)
+
+
+def counted(volume: Volume | None, at: datetime) -> Volume:
+    """The volume with one alert more. In whatever order alerts come, the same ones make the same volume."""
+    volume = volume or Volume(since=_hour(at))
+    return Volume(
+        since=min(volume.since, _hour(at)),
+        hours=_added(volume.hours, _hour(at), WEEK_HOURS),
+        minutes=_added(volume.minutes, _minute(at), RECENT_MINUTES),
+        sent=volume.sent,
+    )
+
+
+def _added(counts: Mapping[int, int], at: int, most: int) -> dict[int, int]:
+    grown = {**counts, at: counts.get(at, 0) + 1}
+    newest = max(grown)
+    return {when: grown[when] for when in sorted(grown) if when >= newest - most}
+
+
+def has_room(sent: Sequence[datetime], at: datetime, most: int) -> bool:
+    """Whether one more at `at` leaves every hour with at most `most`."""
+    near = sorted([*(one for one in sent if abs(one - at) < HOUR), at])
+    return all(later - first >= HOUR for first, later in zip(near, near[most:], strict=False))
+
+
+def _with_sent(volume: Volume, at: datetime) -> Volume:
+    sent = sorted([*volume.sent, at])
+    kept = tuple(one for one in sent if one > sent[-1] - SENT_FOR)
+    return msgspec.structs.replace(volume, sent=kept)
+
+
+# --- cooldown -----------------------------------------------------------------------------------------
+
+COOLING_FOR: Final = DAY  # a row that is later than this may be sent though the like of it was
+MOST_TOLD: Final = 200
+
+
+class Told(Value, frozen=True, kw_only=True):
+    """An alert that was sent, and how long the like of it is not."""
+
+    at: datetime
+    lasts: timedelta
+
+
+class Cooling(Value, frozen=True, kw_only=True):
+    """What was sent of late of one cooldown, oldest first."""
+
+    told: tuple[Told, ...] = ()
+
+
+def cooled_until(cooldown: Cooldown, cooling: Cooling, at: datetime) -> datetime | None:
+    """Until when the like of what was told is not sent, if `at` is within that; None if it is not.
+
+    What happened so shortly before something told that this would have been held for it is alike too.
+    """
+    return max(
+        (
+            told.at + told.lasts
+            for told in cooling.told
+            if told.at <= at < told.at + told.lasts or at < told.at < at + cooldown.lasts
+        ),
+        default=None,
+    )
+
+
+def told(cooldown: Cooldown, cooling: Cooling, at: datetime) -> Cooling:
+    """The cooldown with an alert sent at `at`: it lasts twice as long as the last if that is not long ago."""
+    before = max((one for one in cooling.told if one.at <= at), key=lambda one: one.at, default=None)
+    lasts = cooldown.lasts
+    if cooldown.growing_to and before and at < before.at + 2 * before.lasts:
+        lasts = max(lasts, min(2 * before.lasts, cooldown.growing_to))
+    new = sorted([*cooling.told, Told(at=at, lasts=lasts)], key=lambda one: one.at)
+    newest = new[-1].at
+    kept = [one for one in new if one.at + 2 * one.lasts > newest - COOLING_FOR]
+    return Cooling(told=tuple(kept[-MOST_TOLD:]))
+
+
+# --- outside working time -----------------------------------------------------------------------------
+
+
+class Elsewhere(Value, frozen=True, kw_only=True):
+    """An alert was raised outside working time: it keeps that severity and those labels to its end."""
+
+    severity: Severity | None = None
+    labels: Mapping[str, str] = {}
+
+    def on(self, alert: Alert) -> Alert:
+        labels = {**alert.labels, **self.labels}
+        return msgspec.structs.replace(alert, severity=self.severity or alert.severity, labels=labels)
+
+
+# --- surges -------------------------------------------------------------------------------------------
+
+
+class Surge(Value, frozen=True, kw_only=True):
+    """A rule raises far more than usual: `alert` said so once."""
+
+    alert: Alert
+    since: datetime
+    last: datetime  #: when there were too many in an hour, the last time
+    limit: int
+    summed: int = 0
+
+    def limit_at(self, at: datetime, usual: int | None) -> int:
+        """What is too many. A surge that goes on for a day is measured by what has become usual."""
+        return max(self.limit, usual or 0) if at - self.since >= DAY else self.limit
+
+
+class Surges(Value, frozen=True, kw_only=True):
+    of: Mapping[RuleName, Surge] = {}
+
+
+def _warning(app: str, rule: Rule, alert: Alert, band: Band, now: datetime) -> Alert:
+    return Alert(
+        id=fingerprint(app, SURGE, rule.name, alert.id),
+        rule=SURGE,
+        key=rule.name,
+        status=Status.FIRING,
+        severity=Severity.WARNING,
+        title=f"The rule {rule.name} raises far more alerts than usual",
+        summary=f"{band.volume} alerts within an hour, where the most that is usual is {band.usual}. Until "
+        f"an hour has passed without more than {band.limit}, they are told as sums, every 5 minutes.",
+        conversation_id="",
+        event_at=alert.event_at,
+        first_seen_at=now,
+        watched_users=alert.watched_users,  # so it is routed as the alerts that it stands for
+        labels={**alert.labels, "surging_rule": rule.name},
+    )
+
+
+def _all_clear(surge: Surge, why: str, at: datetime) -> Alert:
+    return msgspec.structs.replace(
+        surge.alert,
+        status=Status.RESOLVED,
+        event_at=max(at, surge.alert.event_at),
+        summary=f"{surge.summed} alerts were told as sums since {surge.since:%Y-%m-%d %H:%M:%S} UTC.",
+        resolution=why,
+    )
+
+
+# --- the run ------------------------------------------------------------------------------------------
+
+S = TypeVar("S", bound=Value)
+
+
+class _Desk:
+    """The states under work: read once, written once."""
+
+    def __init__(self, states: Mapping[StateKey, State]) -> None:
+        self._stored = states
+        self._open: dict[StateKey, Any] = {}
+        self._written: dict[StateKey, datetime] = {}
+        self.faults: list[Fault] = []
+
+    def read(self, key: StateKey, kind: type[S]) -> S | None:
+        if key not in self._open:
+            self._open[key] = self._decoded(key, kind)
+        value: S | None = self._open[key]
+        return value
+
+    def _decoded(self, key: StateKey, kind: type[S]) -> S | None:
+        stored = self._stored.get(key)
+        try:
+            return msgspec.json.decode(stored.value, type=kind) if stored else None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            told = f"stored state of {key.key[:80]}: {type(error).__name__}"
+            self.faults.append(Fault(rule=key.rule, message_id=None, error=told))
+            return None
+
+    def write(self, key: StateKey, value: Value | None, *, expires_at: datetime) -> None:
+        self._open[key] = value
+        self._written[key] = expires_at
+
+    def changes(self) -> Iterator[StateChange]:
+        for key, expires_at in self._written.items():
+            stored, value = self._stored.get(key), self._open[key]
+            made = None if value is None else msgspec.json.encode(value)
+            if made != (stored.value if stored else None):
+                version = stored.version if stored else 0
+                yield StateChange(key=key, expected=version, value=made, expires_at=expires_at)
+
+
+class _Run:
+    """One call of `pace` under way."""
+
+    def __init__(
+        self,
+        *,
+        rules: RuleSet,
+        states: Mapping[StateKey, State],
+        now: datetime,
+        muted: Collection[RuleName] = frozenset(),
+    ) -> None:
+        self._rules = rules
+        self._muted = muted
+        self._now = now
+        self._desk = _Desk(states)
+        self._shown: dict[tuple[AlertId, Status, int], Alert] = {}
+        self._warnings: list[Alert] = []
+        self._holds: dict[AlertId, Hold] = {}
+        self._counted: dict[RuleName, Volume] = {}
+
+    def take(self, rule: Rule, alert: Alert, *, is_new: bool) -> None:
+        at = min(alert.event_at, self._now + AHEAD)
+        if rule.pacing.outside is not None:
+            alert = self._elsewhere(rule.pacing.outside, alert, at, is_new=is_new)
+            self._shown[alert.id, alert.status, alert.revision] = alert
+        if not is_new:
+            return
+        self._count(rule, at)
+        hold = None if rule.name in self._muted else self._hold(rule, alert, at)
+        if hold is not None:
+            self._holds[alert.id] = hold
+
+    def done(self, alerts: Iterable[Alert]) -> Paced:
+        shown = (self._shown.get((alert.id, alert.status, alert.revision), alert) for alert in alerts)
+        return Paced(
+            alerts=(*shown, *self._warnings),
+            holds=self._holds,
+            states=tuple(self._desk.changes()),
+            bands=self._bands(),
+            faults=tuple(self._desk.faults),
+        )
+
+    def _bands(self) -> Mapping[RuleName, Band]:
+        surging = self._surges().of if self._counted else {}
+        return {
+            name: volume.band(volume.newest, is_surging=name in surging)
+            for name, volume in self._counted.items()
+        }
+
+    def calm(self, seen: datetime) -> None:
+        names = {rule.name: rule for rule in self._rules.rules}
+        for name, surge in list(self._surges().of.items()):
+            rule = names.get(name)
+            if rule is None:
+                self._end(name, surge, "the rule was removed", seen)
+            elif not rule.pacing.surge or rule.pacing.shadow:
+                self._end(name, surge, "the rule no longer tells surges", seen)
+            elif seen >= surge.last + HOUR:
+                self._end(name, surge, BACK, seen)
+
+    def _elsewhere(self, outside: Outside, alert: Alert, at: datetime, *, is_new: bool) -> Alert:
+        key = _outside_key(alert)
+        if is_new and not outside.calendar.calendar.is_open(at):
+            begun = Elsewhere(severity=outside.severity, labels=dict(outside.labels))
+            self._desk.write(key, begun, expires_at=self._now + KEEP)
+        found = self._desk.read(key, Elsewhere)
+        return found.on(alert) if found else alert
+
+    def _count(self, rule: Rule, at: datetime) -> None:
+        if not rule.pacing.surge and rule.pacing.max_per_hour is None:
+            return
+        volume = counted(self._volume(rule), at)
+        self._keep(rule, volume)
+        if not rule.pacing.surge:
+            return
+        surge = self._surges().of.get(rule.name)
+        if surge is not None and volume.within_hour(at) > surge.limit_at(at, volume.limit(at)):
+            self._note(rule.name, msgspec.structs.replace(surge, last=max(surge.last, at)))
+        self._counted[rule.name] = volume
+
+    def _hold(self, rule: Rule, alert: Alert, at: datetime) -> Hold | None:
+        """The first reason that holds. Only what reaches people counts for the later ones."""
+        pacing = rule.pacing
+        if pacing.shadow:
+            return Hold(why=HoldKind.SHADOW, reason="the rule is in shadow: recorded, not sent")
+        if silence := pacing.silence(at):
+            return Hold(why=HoldKind.CALENDAR, reason=silence[0], until=silence[1])
+        if pacing.cooldown and (held := self._cool(pacing.cooldown, alert, at)):
+            return held
+        if pacing.surge and (held := self._storm(rule, alert, at)):
+            return held
+        return None if pacing.max_per_hour is None else self._overflow(rule, pacing.max_per_hour, at)
+
+    def _cool(self, cooldown: Cooldown, alert: Alert, at: datetime) -> Hold | None:
+        """Held if all that it could be alike to was told; else it begins the cooldown of each."""
+        keys = _cooldown_keys(cooldown, alert)
+        known = {key: self._desk.read(key, Cooling) or Cooling() for key in keys}
+        ends = [cooled_until(cooldown, cooling, at) for cooling in known.values()]
+        if ends and all(ends):
+            until = max(filter(None, ends))
+            return Hold(why=HoldKind.COOLDOWN, reason=f"cooling down until {_moment(until)}", until=until)
+        for key, cooling in known.items():
+            self._desk.write(key, told(cooldown, cooling, at), expires_at=self._now + KEEP)
+        return None
+
+    def _overflow(self, rule: Rule, most: int, at: datetime) -> Hold | None:
+        volume = self._volume(rule)
+        assert volume is not None  # it was just counted
+        if not has_room(volume.sent, at, most):
+            return Hold(why=HoldKind.OVERFLOW, reason=f"more than {most} alerts in an hour: told in a sum")
+        self._keep(rule, _with_sent(volume, at))
+        return None
+
+    def _storm(self, rule: Rule, alert: Alert, at: datetime) -> Hold | None:
+        volume = self._volume(rule)
+        assert volume is not None  # it was just counted
+        surge, limit = self._surges().of.get(rule.name), volume.limit(at)
+        if surge is not None and at >= surge.last + HOUR:
+            self._end(rule.name, surge, BACK, at)
+            surge = None
+        if surge is None and (limit is None or volume.within_hour(at) <= limit):
+            return None
+        if surge is None:
+            surge = self._begin(rule, alert, at, volume)
+        elif at < surge.since:
+            return None  # late news of the time before
+        self._note(rule.name, msgspec.structs.replace(surge, summed=surge.summed + 1))
+        return Hold(
+            why=HoldKind.SURGE,
+            reason=f"far more alerts than usual since {_moment(surge.since)}: told in a sum",
+        )
+
+    def _begin(self, rule: Rule, alert: Alert, at: datetime, volume: Volume) -> Surge:
+        band = volume.band(at)
+        warning = _warning(self._rules.app, rule, alert, band, self._now)
+        self._warnings.append(warning)
+        return Surge(alert=warning, since=at, last=at, limit=band.limit or LEAST)
+
+    def _end(self, name: RuleName, surge: Surge, why: str, at: datetime) -> None:
+        self._warnings.append(_all_clear(surge, why, at))
+        self._note(name, None)
+
+    def _surges(self) -> Surges:
+        return self._desk.read(SURGES, Surges) or Surges()
+
+    def _note(self, name: RuleName, surge: Surge | None) -> None:
+        of = {other: its for other, its in self._surges().of.items() if other != name}
+        if surge is not None:
+            of[name] = surge
+        self._desk.write(SURGES, Surges(of=of) if of else None, expires_at=self._now + KEEP)
+
+    def _volume(self, rule: Rule) -> Volume | None:
+        return self._desk.read(StateKey(rule.name, PACE), Volume)
+
+    def _keep(self, rule: Rule, volume: Volume) -> None:
+        self._desk.write(StateKey(rule.name, PACE), volume, expires_at=self._now + KEEP)
+
+
+BACK: Final = "there are no more alerts than usual any longer"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

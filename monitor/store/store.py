@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from sqlalchemy import Connection, Engine
 
@@ -16,9 +17,9 @@ from monitor.errors import StoreError
 
 from .intake import Intake
 from .lock import FileLock
+from .lookups import Lookups
 from .opening import Opened, check_directory, check_exists, check_not_lost, look, prepare
 from .outbox import Outbox
-from .reads import Reads
 from .sqlite import (
     Where,
     check_room,
@@ -39,7 +40,7 @@ class Tx(Intake, Outbox, Upkeep):
     """
 
 
-class Store(Reads):
+class Store(Lookups):
     """All that must outlive the process. Built by `open`, used as a context manager.
 
     Every method is synchronous and may be called from any thread. `opened_empty` says that this open made the
@@ -133,6 +134,21 @@ class Store(Reads):
                     tx.finish()
                 finally:
                     self._tx = None
+
+    def snapshot(self) -> bytes:
+        """All that a store in memory holds, for `restore`."""
+        with closing(self._writing_engine.raw_connection()) as raw:
+            held: bytes = cast("sqlite3.Connection", raw.driver_connection).serialize()
+            return held
+
+    def restore(self, snapshot: bytes) -> None:
+        """Hold what was held at a `snapshot`, and nothing else. Of a store in memory, outside of `write`.
+
+        Much cheaper than to open another one: what was prepared for this one stays.
+        """
+        assert self._where.path is None, "a file is restored by copying it"
+        with closing(self._writing_engine.raw_connection()) as raw:
+            cast("sqlite3.Connection", raw.driver_connection).deserialize(snapshot)
 
     def probe(self) -> None:
         """See that a commit could be kept now: room on the disk, and a few bytes written and synced.

@@ -19,8 +19,8 @@ import msgspec
 from msgspec.structs import replace
 
 from rules.conditions import ANYTHING, Condition, Interest, words_said
-from rules.grammar import Choice, Duration, Key, Many, Record, said
 from rules.fields import carriers, key_of
+from rules.grammar import Choice, Duration, Key, Many, Record, said
 from rules.kinds.answers import (
     GRACE,
     Aftermath,

@@ -273,7 +273,7 @@ class _Cases:
             try:
                 for key in logic.keys(message):
                     case = self._case(StateKey(rule.name, key), logic, rule)
-                    case.state = logic.take(case.state, key, message, watch=self.run.watch, now=self.run.now)
+                    case.state = logic.take(case.state, key, message, now=self.run.now)
                     case.taken.append(message.id)
             except Exception as error:
                 self.run.fault(rule.name, message.id, place_of(error))

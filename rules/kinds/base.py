@@ -114,13 +114,8 @@ class Correlating(Protocol[S]):
 
     def encode(self, state: S) -> bytes: ...
 
-    def take(
-        self, state: S | None, key: str, message: Message, *, watch: WatchSet, now: datetime
-    ) -> S | None:
-        """The state of `key` with the facts of `message`, which has this key; None if there are still none.
-
-        `watch` is for conditions that ask for it, `now` for retention only.
-        """
+    def take(self, state: S | None, key: str, message: Message, *, now: datetime) -> S:
+        """The state of `key` with the facts of `message`, which has this key. `now`: for retention only."""
         ...
 
     def judge(

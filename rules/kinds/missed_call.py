@@ -104,7 +104,6 @@ class MissedCall:
         key: str,  # noqa: ARG002 - the protocol's
         message: Message,
         *,
-        watch: WatchSet,  # noqa: ARG002 - the protocol's
         now: datetime,  # noqa: ARG002 - the protocol's
     ) -> Session:
         return with_row(state, message)
@@ -320,7 +319,6 @@ class AnsweredCall:
         key: str,  # noqa: ARG002 - the protocol's
         message: Message,
         *,
-        watch: WatchSet,  # noqa: ARG002 - the protocol's
         now: datetime,
     ) -> Pair:
         people = message.participants if message.receiver_type != "group" else ()

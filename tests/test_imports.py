@@ -34,7 +34,7 @@ MAY = {
         *SHARED, *LOUD, "rules.model", "monitor.store", "monitor.outgoing", "httpx", "msgspec",
         "standardwebhooks", "rich",
     },
-    "monitor.delivery.policy": {"rules.model", "monitor.store.values", "msgspec"},
+    "monitor.delivery.policy": {"rules.model", "rules.pace", "monitor.store.values", "msgspec"},
     "monitor.delivery.render": {"rules.model", "monitor.store.values", "monitor.delivery", "msgspec"},
     "monitor.delivery.backoff": {"rules.model"},
     "monitor.timers": {"rules.model"},

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 
-from monitor.store.values import Bundle, EntryState, Finding, Kind, Mute, Route, Waiting
-from rules.model import Alert, Labels, Status, Value, WatchSet
+from monitor.store.values import Bundle, EntryState, Fate, Finding, Kind, Mute, Route, Waiting
+from rules.model import Alert, AlertId, Labels, Status, Value, WatchSet
+from rules.pace import Hold
 
 MAX_BATCH_BYTES = 64 * 1024
 """Of the alerts in one body, as they are stored: with keys and nulls, JSON stays under the 100 kB that the
@@ -53,6 +56,9 @@ def _receivers(labels: Labels, routes: Sequence[RouteSpec]) -> Iterator[str]:
             return
 
 
+NOTHING_HELD: Final[Mapping[AlertId, Hold]] = MappingProxyType({})
+
+
 def decide(
     alerts: Sequence[Alert],
     *,
@@ -61,20 +67,46 @@ def decide(
     mutes: Sequence[Mute],
     now: datetime,
     max_age: timedelta,
+    holds: Mapping[AlertId, Hold] = NOTHING_HELD,
 ) -> tuple[Finding, ...]:
-    """Every alert with at least one route: sent, sent late, or suppressed for a recorded reason."""
+    """Every alert with at least one route: sent, sent late or in a sum, or suppressed for a recorded reason.
 
-    def routed(alert: Alert) -> tuple[Route, ...]:
+    `holds` are of alerts that begin. The end of one is routed as if nothing was held: the store lets it
+    follow its beginning.
+    """
+
+    def decided(alert: Alert) -> Finding:
         receivers = route(alert, routes, watch)
-        if not receivers:
-            return (Route(receiver="", state=EntryState.SUPPRESSED, reason=_unrouted(alert, watch)),)
+        hold = holds.get(alert.id) if alert.status is Status.FIRING else None
         mute = next((m for m in mutes if is_muted(alert, m, now)), None)
         late = now - alert.event_at > max_age
-        state = EntryState.SUPPRESSED if mute else EntryState.PENDING
-        reason = _muted(mute) if mute else None
-        return tuple(Route(receiver=name, state=state, reason=reason, late=late) for name in receivers)
+        fate, reason = _fate(hold, mute, late=late)
+        if not receivers:
+            nowhere = Route(receiver="", state=EntryState.SUPPRESSED, reason=_unrouted(alert, watch))
+            return Finding(alert=alert, routes=(nowhere,), fate=Fate.UNROUTED)
+        state = EntryState.PENDING if fate in GOES_OUT else EntryState.SUPPRESSED
+        is_summed = fate is Fate.SUMMED
+        routed = (
+            Route(receiver=name, state=state, reason=reason, late=late, summed=is_summed)
+            for name in receivers
+        )
+        return Finding(alert=alert, routes=tuple(routed), fate=fate)
 
-    return tuple(Finding(alert=alert, routes=routed(alert)) for alert in alerts)
+    return tuple(map(decided, alerts))
+
+
+GOES_OUT: Final = frozenset({Fate.SENT, Fate.LATE, Fate.SUMMED})
+
+
+def _fate(hold: Hold | None, mute: Mute | None, *, late: bool) -> tuple[Fate, str | None]:
+    # Old news is a digest, which is a sum already.
+    if hold is not None and not hold.is_summed:
+        return Fate(hold.why.value), hold.reason
+    if mute is not None:
+        return Fate.MUTED, _muted(mute)
+    if late:
+        return Fate.LATE, None
+    return (Fate.SUMMED, hold.reason) if hold is not None else (Fate.SENT, None)
 
 
 def is_muted(alert: Alert, mute: Mute, now: datetime) -> bool:
@@ -111,17 +143,26 @@ def bundle(
     if not entries:
         return None
     if people:
-        return _for_people(entries, summary_over, now - gather)
+        return _for_people(entries, summary_over, gathered=now - gather, summed_up=now - SUM_EVERY)
     return _for_machine(entries, batch)
 
 
-def _for_people(entries: Sequence[Waiting], summary_over: int, gathered: datetime) -> Bundle | None:
-    # 1. old news, once gathered: one digest  2. more than a person reads: one summary
-    # 3. one alert, one message. The digest is first because it is one message, however much it holds.
+SUM_EVERY: Final = timedelta(minutes=5)
+"""How long what is summed is gathered for people, so that they get one sum in that time, not many."""
+
+
+def _for_people(
+    entries: Sequence[Waiting], summary_over: int, *, gathered: datetime, summed_up: datetime
+) -> Bundle | None:
+    # 1. old news, once gathered: one digest  2. sums, once gathered  3. more than a person reads: one summary
+    # 4. one alert, one message. Digest and sum are first because each is one message, however much it holds.
     late = [entry for entry in entries if entry.late]
-    fresh = [entry for entry in entries if not entry.late]
+    summed = [entry for entry in entries if entry.summed and not entry.late]
+    fresh = [entry for entry in entries if not entry.summed and not entry.late]
     if late and late[0].created_at <= gathered:
         return _bundle(Kind.DIGEST, late)
+    if summed and summed[0].created_at <= summed_up:
+        return _bundle(Kind.SUMMARY, summed)
     if len(fresh) > summary_over:
         return _bundle(Kind.SUMMARY, fresh)
     return _bundle(Kind.ALERTS, fresh[:1]) if fresh else None

@@ -104,11 +104,25 @@ class Route(Value, frozen=True, kw_only=True):
     summed: bool = False  #: more than the rule may send: told as part of a sum
 
 
+class Fate(StrEnum):
+    """What becomes of an alert, in one word, whatever its receivers make of it."""
+
+    SENT = "sent"
+    LATE = "late"  #: old news: goes into a digest
+    SUMMED = "summed"  #: more than its rule may send, or than is usual: goes into a sum
+    SHADOW = "shadow"  #: its rule only records
+    CALENDAR = "calendar"  #: not in these hours
+    COOLDOWN = "cooldown"  #: the like of it was sent a short time ago
+    MUTED = "muted"
+    UNROUTED = "unrouted"
+
+
 class Finding(Value, frozen=True, kw_only=True):
     """An alert with what the routing policy made of it."""
 
     alert: Alert
     routes: tuple[Route, ...]
+    fate: Fate = Fate.SENT  #: for counting; what is stored of it are the routes
 
 
 class Counts(Value, frozen=True, kw_only=True):

@@ -168,13 +168,19 @@ ROOMS: Final = frozenset({"conversation", "thread"})
 
 
 def carriers(
-    names: Sequence[str], values: Sequence[str], messages: Sequence[Message], watch: WatchSet
+    names: Sequence[str],
+    values: Sequence[str],
+    messages: Sequence[Message],
+    watch: WatchSet,
+    *,
+    in_groups: bool = False,
 ) -> tuple[tuple[ListId, ...], bool]:
     """The lists of which any one would carry the next row of a key; with True, that needs all of them.
 
     `messages` are rows that had the key, at least one. A conversation of two is in the list of each who is
     watched, a group's in the group's own. What a watched user does is in that user's list, unless it also
-    happens in groups. Of everything else the next row may come anywhere.
+    happens in groups: as one of `messages` did, or, with `in_groups`, an earlier one. Of everything else
+    the next row may come anywhere.
     """
     last = messages[-1]
     if not ROOMS.isdisjoint(names):
@@ -183,7 +189,7 @@ def carriers(
     if last.receiver_type == "group" and known.get("receiver") == last.receiver.id.lower():
         return _of_room(last, watch)
     users = tuple(UserId(known[name]) for name in names if name in PEOPLE and known[name] in watch)
-    if users and all(message.receiver_type == "user" for message in messages):
+    if users and not in_groups and all(message.receiver_type == "user" for message in messages):
         return users[:1], False
     return (), True
 

@@ -1,0 +1,615 @@
+"""What the kinds that look at many messages have in common: rows, episodes, and what was told of them.
+
+Such a kind is a function from the set of rows of a key to a list of episodes: times in which something was
+so. A row that comes late, twice or out of order changes the set or does not, and the episodes are worked out
+anew. What was told is kept beside the rows: an episode that touches one that was told is the same alert,
+another is a new one, and one that is over resolves its alert. So nothing is told twice, and nothing is taken
+back without a word.
+
+Times are whole microseconds since 1970: they compare and add fast, and are short in a stored state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rules.access import interest_of
+from rules.conditions import (
+    ANYTHING,
+    AllOf,
+    AnyOf,
+    Attachments,
+    Condition,
+    Field,
+    Flag,
+    Interest,
+    Mentions,
+    Metadata,
+    Not,
+    Tags,
+    Test,
+    TextMatch,
+    always,
+)
+from rules.fields import FIELDS, carriers, reader, words_of
+from rules.kinds.base import Found, Ruling, Wait, evidence
+from rules.model import Message, Status, Tick, UserId, Value, WatchSet, watched
+from rules.templates import Facts, message_facts
+from rules.templates import name as shown_name
+
+SECOND: Final = 1_000_000
+GRACE: Final = 3600 * SECOND
+"""How late a row may come and still find the rows that it belongs to."""
+REMEMBERED: Final = 2 * 86400 * SECOND
+"""How long what was told, and is over, is remembered: late rows of it tell nothing new."""
+MAX_ROWS: Final = 2_000  # of one key
+MAX_AT_LEAST: Final = 1_000  # rows that a rule may ask for: half of what is kept
+MAX_MESSAGES: Final = 5  # that an alert carries, and that a key keeps whole
+FIRST_SHOWN: Final = 2  # of the messages of an alert are the first ones of its episode, if there are more
+MAX_EPISODES: Final = 100  # of one key that were told and are remembered
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def micros(at: datetime) -> int:
+    """A time as microseconds since 1970."""
+    return (at - EPOCH) // MICROSECOND
+
+
+def length(span: timedelta) -> int:
+    return span // MICROSECOND
+
+
+def moment_of(at: int) -> datetime:
+    return EPOCH + timedelta(microseconds=at)
+
+
+# --- rows, episodes, what was told -------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """A message as a kind counts it. Rows compare in event order: by `at`, then by `id`.
+
+    A message makes a row for each `value` that the kind sees in it; most kinds see one, the empty one.
+    """
+
+    at: int
+    id: int
+    lag: int = 0  #: seconds from `at` to when it was taken, by our clock
+    value: str = ""
+
+
+class Kept(NamedTuple):
+    """A message kept whole, for the alerts to show."""
+
+    at: int
+    id: int
+    raw: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A time in which something was so, as the rows of a key tell it now.
+
+    `marks` are the rows at which it was so, in order, `at` being the time when it became apparent: the first
+    one raises the alert. Later ones raise another if all before them was told and is over.
+    """
+
+    first: int
+    last: int
+    marks: Sequence[Row]
+    over: int | None = None  #: it is over when nothing changes until then; None: it does not end by itself
+    ended: str | None = None  #: why it is over already, at `last`
+    level: int = 0  #: a higher one than was told is worth an update
+    figures: tuple[int, ...] = ()  #: what the kind wants to say of it; the largest are remembered
+
+
+class Told(Value, frozen=True, kw_only=True, array_like=True):
+    """An episode that an alert was raised for."""
+
+    episode: str  #: part of the alert's id
+    found: int  #: our time when it was raised
+    first: int
+    last: int
+    over: int | None = None
+    level: int = 0
+    figures: tuple[int, ...] = ()
+    revision: int = 0
+    shown: tuple[int, ...] = ()  #: ids of the messages that it was raised with
+    closed: int | None = None  #: up to when all is told: it is resolved
+    closed_at: int | None = None  #: our time when it was resolved
+
+    def touches(self, episode: Episode) -> bool:
+        return self.first <= episode.last and episode.first <= self.last
+
+
+class News(NamedTuple):
+    """Something to tell: an alert is raised, brought up to date (a revision), or resolved."""
+
+    told: Told
+    status: Status
+    at: int
+    reason: str | None = None  #: why it is resolved, if not by the end that was waited for
+
+
+TAKEN_BACK: Final = "messages that came late show that it was not so"
+
+
+def reconcile(
+    told: Sequence[Told], episodes: Sequence[Episode], *, seen: int, complete_from: int = 0, now: int
+) -> tuple[tuple[Told, ...], list[News]]:
+    """What is told of the episodes from now on, and what of that is news.
+
+    `seen`: all rows up to then are known. `complete_from`: since when `episodes` has all there were; what
+    was told of earlier ones stands, though the rows are gone.
+    """
+    news: list[News] = []
+    after: list[Told] = []
+    for one in told:
+        mine = [] if one.closed is not None else [e for e in episodes if one.touches(e)]
+        after.append(_followed(one, mine, news, seen=seen, complete_from=complete_from, now=now))
+    for episode in episodes:
+        mark = _untold(episode, after)
+        if mark is not None:
+            after.append(_raised(episode, mark, news, seen=seen, now=now))
+    return tuple(after), news
+
+
+def _untold(episode: Episode, told: Iterable[Told]) -> Row | None:
+    """The row at which a new alert is due for the episode, if one is."""
+    until = -1
+    for one in told:
+        if one.touches(episode):
+            if one.closed is None:
+                return None
+            until = max(until, one.closed)
+    return next((mark for mark in episode.marks if mark.at > until), None)
+
+
+def _raised(episode: Episode, mark: Row, news: list[News], *, seen: int, now: int) -> Told:
+    one = Told(
+        episode=str(mark.id),
+        found=now,
+        first=episode.first,
+        last=episode.last,
+        over=episode.over,
+        level=episode.level,
+        figures=episode.figures,
+    )
+    news.append(News(one, Status.FIRING, mark.at))
+    return _closed_if_over(one, episode, news, seen=seen, now=now)
+
+
+def _followed(
+    one: Told, mine: Sequence[Episode], news: list[News], *, seen: int, complete_from: int, now: int
+) -> Told:
+    """What was told, brought up to date with the episodes that it is about now."""
+    if one.closed is not None:
+        return one
+    if not mine:
+        if one.last >= complete_from:
+            return _closed(one, one.last, news, now=now, reason=TAKEN_BACK)
+        return _closed_if_over(one, None, news, seen=seen, now=now)
+    latest = max(mine, key=lambda episode: episode.last)
+    level = max(episode.level for episode in mine)
+    is_news = level > one.level
+    one = msgspec.structs.replace(
+        one,
+        first=min(one.first, *(episode.first for episode in mine)),
+        last=latest.last,
+        over=latest.over,
+        level=max(level, one.level),
+        figures=max(one.figures, *(episode.figures for episode in mine)),
+        revision=one.revision + is_news,
+    )
+    if is_news:
+        news.append(News(one, Status.FIRING, one.last))
+    return _closed_if_over(one, latest, news, seen=seen, now=now)
+
+
+def _closed_if_over(one: Told, latest: Episode | None, news: list[News], *, seen: int, now: int) -> Told:
+    if latest is not None and latest.ended is not None:
+        return _closed(one, latest.last, news, now=now, reason=latest.ended)
+    if one.over is not None and seen >= one.over:
+        return _closed(one, one.over, news, now=now)
+    return one
+
+
+def _closed(one: Told, at: int, news: list[News], *, now: int, reason: str | None = None) -> Told:
+    one = msgspec.structs.replace(one, closed=at, closed_at=now)
+    news.append(News(one, Status.RESOLVED, at, reason))
+    return one
+
+
+# --- the state of a key ------------------------------------------------------------------------------
+
+
+class Story(Value, frozen=True, kw_only=True):
+    """All that is known of a key: the rows, what was told of them, and some messages to show."""
+
+    values: tuple[str, ...]  #: of the fields that make the key
+    rows: tuple[Row, ...] = ()  #: in event order
+    kept: tuple[Kept, ...] = ()  #: in event order
+    told: tuple[Told, ...] = ()
+    seen: int = 0  #: all rows up to then are known
+    began: int = 0  #: the time of the earliest row there ever was
+    in_groups: bool = False  #: whether a row of a group was ever among them
+    floor: int = 0  #: no row later than this was ever dropped
+    sums: tuple[tuple[int, int], ...] = ()  #: of dropped rows, for kinds that need their number: time, rows
+    fresh: tuple[Message, ...] = ()  #: taken in this step, and not yet looked at; stored by no state
+
+    @property
+    def open(self) -> Iterator[Told]:
+        return (one for one in self.told if one.closed is None)
+
+
+ENCODER: Final = msgspec.json.Encoder()
+DECODER: Final = msgspec.json.Decoder(Story)
+MESSAGE: Final = msgspec.json.Decoder(Message)
+
+
+def with_row(rows: list[Row], new: Row) -> bool:
+    """Put a row in its place; False if it is known."""
+    place = bisect_left(rows, (new.at, new.id))
+    while place < len(rows) and rows[place][:2] == new[:2]:
+        if rows[place].value == new.value:
+            return False
+        if rows[place].value > new.value:
+            break
+        place += 1
+    rows.insert(place, new)
+    return True
+
+
+def needed_from(story: Story, lasts: int) -> int:
+    """Rows before this are of no more use, unless others that belong to them are still on their way."""
+    newest = story.rows[-1].at
+    return min([newest, *(one.last for one in story.open)]) - lasts - GRACE
+
+
+def retained(story: Story, lasts: int, *, now: int) -> Story:
+    """Without the rows that are no longer needed, and what was told so long ago that none is left of it."""
+    rows = story.rows
+    if not rows:
+        return story
+    edge, past = needed_from(story, lasts), 0
+    while rows[past].at < edge and rows[past].at + rows[past].lag * SECOND + GRACE < now:
+        past += 1
+    past = max(past, len(rows) - MAX_ROWS)
+    told = story.told
+    if told:
+        told = tuple(one for one in told if not _is_forgotten(one, rows[past].at, now))[-MAX_EPISODES:]
+    if not past and len(told) == len(story.told):
+        return story
+    floor = rows[past - 1].at if past else story.floor
+    return msgspec.structs.replace(story, rows=rows[past:], told=told, floor=max(floor, story.floor))
+
+
+def _is_forgotten(one: Told, oldest: int, now: int) -> bool:
+    return one.closed_at is not None and one.last < oldest and now - one.closed_at > REMEMBERED
+
+
+# --- messages to show --------------------------------------------------------------------------------
+
+
+class Pool:
+    """The messages that can be shown: those kept, and those of this step."""
+
+    def __init__(self, kept: Iterable[Kept], fresh: Iterable[Message]) -> None:
+        self._kept = {one.id: one for one in kept}
+        self._fresh = {int(message.id): message for message in fresh}
+        times = [(one.at, one.id) for one in self._kept.values()]
+        times += [(micros(message.sent_at), int(message.id)) for message in self._fresh.values()]
+        self._order = sorted(times)
+
+    def shown(self, told: Told, *, back: int) -> tuple[int, ...]:
+        """The ids to show: the first and the last ones of the episode. There always is one.
+
+        The episode began with what was so `back` before its first row.
+        """
+        first = told.first - back
+        ids = [id_ for at, id_ in self._order if first <= at <= told.last or id_ in told.shown]
+        ids = ids or [id_ for _, id_ in self._order[-1:]]
+        return tuple(
+            ids if len(ids) <= MAX_MESSAGES else [*ids[:FIRST_SHOWN], *ids[FIRST_SHOWN - MAX_MESSAGES :]]
+        )
+
+    def newest(self) -> Message:
+        _, id_ = self._order[-1]
+        return self._fresh.get(id_) or MESSAGE.decode(self._kept[id_].raw)
+
+    def messages(self, ids: Iterable[int]) -> tuple[Message, ...]:
+        return tuple(
+            evidence(self._fresh[id_]) if id_ in self._fresh else MESSAGE.decode(self._kept[id_].raw)
+            for id_ in ids
+        )
+
+    def trimmed(self, told: Iterable[Told]) -> tuple[Kept, ...]:
+        """What must be kept: the newest messages, and those that open alerts show."""
+        shown = {id_ for one in told if one.closed is None for id_ in one.shown}
+        newest = len(self._order) - MAX_MESSAGES
+        return tuple(
+            self._kept.get(id_) or Kept(at, id_, msgspec.Raw(ENCODER.encode(evidence(self._fresh[id_]))))
+            for place, (at, id_) in enumerate(self._order)
+            if place >= newest or id_ in shown
+        )
+
+
+# --- conditions --------------------------------------------------------------------------------------
+
+
+class Filter:
+    """A condition on messages, tested in two parts: by itself, and against the watch set.
+
+    The first part spares the state of a message that is of no concern. Without a condition, all pass.
+    """
+
+    def __init__(self, condition: Condition | None) -> None:
+        parts = condition.conditions if isinstance(condition, AllOf) else (condition,) if condition else ()
+        alone = tuple(part for part in parts if stands_alone(part))
+        self.interest: Interest = interest_of(condition) if condition else ANYTHING
+        self.alone: Test = AllOf(conditions=alone).compile() if alone else always
+        rest = tuple(part for part in parts if part not in alone)
+        self.rest: Test = AllOf(conditions=rest).compile() if rest else always
+
+
+def stands_alone(condition: Condition) -> bool:
+    """Whether a condition is known not to ask who is watched."""
+    match condition:
+        case Field() | Tags() | Flag() | TextMatch() | Metadata() | Attachments():
+            return True
+        case Mentions(who=who):
+            return "watched" not in who
+        case AllOf(conditions=parts) | AnyOf(conditions=parts):
+            return all(map(stands_alone, parts))
+        case Not(condition=part):
+            return stands_alone(part)
+        case _:
+            return False
+
+
+def concerns(message: Message, watch: WatchSet) -> bool:
+    """Whether a message is about anybody watched. Who is in a group is not known: it came for someone."""
+    return message.receiver_type == "group" or any(
+        uid in watch for uid in chain(message.participants, message.mentions)
+    )
+
+
+# --- a kind that tells episodes ----------------------------------------------------------------------
+
+
+class Look(NamedTuple):
+    """What a kind sees in the rows of a key."""
+
+    episodes: Sequence[Episode] = ()
+    due: int | None = None  #: when there may be more to see though no row comes
+
+
+class Episodic(ABC):
+    """A kind as a function from the rows of a key to episodes; all else is the same for all of them.
+
+    `reach`: how far back the rows lie that decide what is so at some time. `lasts`: for how long after its
+    last row an episode may go on or end. `shows`: how far before an episode the messages lie that it shows.
+    With `is_strict`, a row is passed over if rows around it were dropped already: the kind would judge
+    wrongly by what is left. Others would only judge too mildly.
+    """
+
+    def __init__(
+        self,
+        *,
+        by: Sequence[str],
+        conditions: Mapping[str, Condition],
+        interest: Interest,
+        reach: timedelta,
+        lasts: timedelta,
+        shows: timedelta = timedelta(0),
+        is_strict: bool = False,
+    ) -> None:
+        self.by = tuple(by)
+        self.conditions = conditions
+        self.interest = interest
+        self._read = reader(self.by)
+        self._reach, self._lasts, self._shows = length(reach), length(reach + lasts), length(shows)
+        self._is_strict = is_strict
+
+    @abstractmethod
+    def is_row(self, message: Message) -> bool:
+        """Whether a message may make a row, whoever is watched."""
+
+    @abstractmethod
+    def row_values(self, message: Message, watch: WatchSet) -> Sequence[str]:
+        """A value for each row that a message makes, of those that pass `is_row`; () if it makes none."""
+
+    @abstractmethod
+    def look(self, story: Story) -> Look:
+        """What the rows tell, and nothing else: no time of ours, no order in which they came."""
+
+    @abstractmethod
+    def facts(self, story: Story, told: Told) -> Facts:
+        """What templates can name beside the facts of the last message and of the key."""
+
+    @abstractmethod
+    def end(self, told: Told) -> str:
+        """In words: why an episode is over whose end was waited for."""
+
+    @abstractmethod
+    def describe(self) -> str: ...
+
+    def keys(self, message: Message) -> Sequence[str]:
+        return [one.key for one in self._read(message)] if self.is_row(message) else ()
+
+    def decode(self, value: bytes) -> Story:
+        return DECODER.decode(value)
+
+    def encode(self, state: Story) -> bytes:
+        return ENCODER.encode(state)
+
+    def take(self, state: Story | None, key: str, message: Message, *, now: datetime) -> Story:  # noqa: ARG002 - the protocol's
+        """As of `Correlating`. Who is watched is known when it is judged: it is looked at then."""
+        if state is None:
+            values = next(one.values for one in self._read(message) if one.key == key)
+            return Story(values=values, fresh=(message,))
+        return msgspec.structs.replace(state, fresh=(*state.fresh, message))
+
+    def judge(
+        self,
+        key: str,
+        state: Story,
+        *,
+        tick: Tick | None,
+        watch: WatchSet,
+        now: datetime,
+    ) -> Ruling[Story]:
+        clock = micros(now)
+        is_ours = all(
+            value in watch for name, value in zip(self.by, state.values, strict=True) if name == "watched"
+        )
+        story, new = self._with_fresh(state, watch if is_ours else {}, clock)
+        if not story.rows or not (is_ours or any(story.open)):
+            return Ruling(state=None)
+        if tick is not None:
+            story = msgspec.structs.replace(story, seen=max(story.seen, micros(tick.due)))
+        pool = Pool(story.kept, new)
+        found: tuple[Found, ...] = ()
+        looked = self.look(story)
+        if new or tick is not None:
+            if looked.episodes or story.told:
+                story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
+            story = msgspec.structs.replace(self.retained(story, now=clock), kept=pool.trimmed(story.told))
+        wait = self._wait(story, looked.due, pool, watch)
+        return Ruling(
+            state=story,
+            found=found,
+            wait=wait,
+            keep_until=None if wait else self._keep_until(story, clock),
+        )
+
+    def retained(self, story: Story, *, now: int) -> Story:
+        """The story without what is no longer needed."""
+        return retained(story, self._lasts, now=now)
+
+    def remembered(self, story: Story) -> int:
+        """Until when, at least, the key is to be known, told or not."""
+        return story.rows[-1].at + self._lasts + GRACE
+
+    def _with_fresh(self, story: Story, watch: WatchSet, now: int) -> tuple[Story, list[Message]]:
+        """The story with the rows of the messages that were taken, and those messages that made new rows."""
+        if not story.fresh:
+            return story, []
+        rows, new = list(story.rows), []
+        for message in story.fresh:
+            at, is_new = micros(message.sent_at), False
+            if concerns(message, watch) and not (self._is_strict and at <= story.floor):
+                for value in self.row_values(message, watch):
+                    row = Row(at, int(message.id), (now - at) // SECOND, value)
+                    is_new = with_row(rows, row) or is_new
+            if is_new:
+                new.append(message)
+        if not new:
+            return msgspec.structs.replace(story, fresh=()), new
+        story = msgspec.structs.replace(
+            story,
+            rows=tuple(rows),
+            began=min(story.began or rows[0].at, rows[0].at),
+            in_groups=story.in_groups or any(message.receiver_type == "group" for message in new),
+            fresh=(),
+        )
+        return story, new
+
+    def _told(
+        self,
+        key: str,
+        story: Story,
+        episodes: Sequence[Episode],
+        *,
+        pool: Pool,
+        watch: WatchSet,
+        now: int,
+    ) -> tuple[Story, tuple[Found, ...]]:
+        told, news = reconcile(
+            story.told,
+            episodes,
+            seen=story.seen,
+            complete_from=story.floor + self._reach if story.floor else 0,
+            now=now,
+        )
+        shown = {one.told.episode: pool.shown(one.told, back=self._shows) for one in news}
+        told = tuple(
+            msgspec.structs.replace(one, shown=shown[one.episode])
+            if not one.shown and one.episode in shown
+            else one
+            for one in told
+        )
+        story = msgspec.structs.replace(story, told=told)
+        return story, tuple(self._found(key, story, one, shown=shown, pool=pool, watch=watch) for one in news)
+
+    def _found(
+        self,
+        key: str,
+        story: Story,
+        news: News,
+        *,
+        shown: Mapping[str, tuple[int, ...]],
+        pool: Pool,
+        watch: WatchSet,
+    ) -> Found:
+        messages = pool.messages(shown[news.told.episode])
+        users = self._users(story, messages, watch)
+        is_over = news.status is Status.RESOLVED
+        return Found(
+            key=key,
+            episode=news.told.episode,
+            event_at=moment_of(news.at),
+            conversation_id=messages[-1].conversation_id,
+            watched_users=users,
+            messages=messages,
+            facts={
+                **message_facts(messages[-1], users),
+                **key_facts(self.by, story.values),
+                **self.facts(story, news.told),
+            },
+            found_at=moment_of(news.told.found),
+            resolution=(news.reason or self.end(news.told)) if is_over else None,
+            revision=0 if is_over else news.told.revision,
+        )
+
+    def _users(self, story: Story, messages: Sequence[Message], watch: WatchSet) -> tuple[UserId, ...]:
+        """Those whom the key names, or else those whom the messages are about."""
+        named = [
+            value
+            for name, value in zip(self.by, story.values, strict=True)
+            if name in ("watched", "mentioned")
+        ]
+        return watched(named, watch) or watched(
+            chain.from_iterable(message.participants for message in messages), watch
+        )
+
+    def _wait(self, story: Story, due: int | None, pool: Pool, watch: WatchSet) -> Wait | None:
+        dues = [one.over for one in story.open if one.over is not None]
+        dues += [due] if due is not None else []
+        if not dues:
+            return None
+        lists, every = carriers(self.by, story.values, (pool.newest(),), watch, in_groups=story.in_groups)
+        return Wait(moment_of(min(dues)), lists, every)
+
+    def _keep_until(self, story: Story, now: int) -> datetime:
+        times = [self.remembered(story), now + GRACE, *(now + REMEMBERED for _ in story.told[:1])]
+        return moment_of(max(times))
+
+
+def key_facts(by: Sequence[str], values: Sequence[str]) -> Facts:
+    """What templates can name of a key: all of it in words, and the value of each field."""
+    shown = {name: shown_name(value) for name, value in zip(by, values, strict=True) if name != "text"}
+    return {
+        "key": shown_name(words_of(by, values)),
+        "by": {**dict.fromkeys(FIELDS, ""), **shown},
+    }

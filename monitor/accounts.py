@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from monitor.clock import Clock
 from monitor.drain import WATERMARK_MARGIN, Drain, Read, Taken
-from monitor.evaluation import Evaluated, Orders, evaluate
+from monitor.evaluation import Evaluated, Orders, calm, evaluate
 from monitor.health import Health
 from monitor.metrics import Metrics
 from monitor.second_look import Compared, Record, begun, compare, looked, remember
@@ -217,6 +217,16 @@ class Accounts:
             work = self._judging(ticks[first : first + TICKS], base)
             asked |= self._concluded(await self._writer.submit(work))
         return asked
+
+    async def calm(self, seen: datetime) -> None:
+        """End the surges that are over, when every list was read up to `seen`."""
+        orders, mutes, now = self.orders, self.mutes, self._clock.wall()
+        async with self._slots:
+
+            def work(tx: Tx) -> Evaluated:
+                return calm(tx, orders, mutes=mutes, seen=seen, now=now)
+
+            self._concluded(await self._writer.submit(work))
 
     def _judging(self, ticks: Sequence[Tick], base: Commit) -> Callable[[Tx], Evaluated]:
         orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew

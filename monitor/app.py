@@ -194,6 +194,7 @@ class App:
                     intake.start_soon(self.intake.run, name="intake")
                     intake.start_soon(self.caretaker.look_after, name="look after")
                     intake.start_soon(self.caretaker.predict, name="predict")
+                    intake.start_soon(self.caretaker.calm, name="calm")
                     intake.start_soon(self.caretaker.prune, name="prune")
                     intake.start_soon(self.discovery.run, name="discover")
                     if reload is not None:

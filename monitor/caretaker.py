@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
 
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 LOOK_S: Final = 2.0  # a command's change must be noticed within 5 s
 CHECK_S: Final = 30.0  # a quiet monitor must notice a full disk before the next message does
 PREDICT_S: Final = 60.0
+CALM_S: Final = 60.0
+LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 PRUNE_FIRST_S: Final = 60.0  # a process that never lives for an hour prunes all the same
 PRUNE_S: Final = 3600.0
 COUNTED_A_SECOND: Final = 5_000  # lists; going through so many takes some five milliseconds
@@ -134,6 +136,16 @@ class Caretaker:
                 ):
                     self._metrics.detection_delay_predicted_seconds.labels(statistic).set(seconds)
             await trio.sleep(PREDICT_S)
+
+    async def calm(self) -> None:
+        """End every minute the surges of rules that are over."""
+        while True:
+            try:
+                if (seen := self._intake.seen_everywhere(past=LONG_AGO)) is not None:
+                    await self._intake.accounts.calm(seen)
+            except StoreError as error:
+                log.error("store.calm_failed", error=str(error))
+            await trio.sleep(CALM_S)
 
     async def _prune_all(self) -> int:
         """Prune in transactions of bounded size until nothing old is left. Returns the rows removed."""

@@ -12,8 +12,22 @@ from msgspec.structs import replace
 from monitor.delivery.policy import RouteSpec, decide
 from monitor.lists import APP, concerns, guid_of, is_person
 from monitor.store.values import Commit, Committed, Known, Mute, news
-from rules.engine import RuleSet, step, wanted
-from rules.model import Alert, AlertId, ListId, Message, Outcome, State, StateKey, Tick, Timer, WatchSet
+from rules.engine import RuleSet, place_of, step, wanted
+from rules.model import (
+    Alert,
+    AlertId,
+    Fault,
+    ListId,
+    Message,
+    Outcome,
+    State,
+    StateKey,
+    Tick,
+    Timer,
+    WatchSet,
+)
+from rules.pace import SURGES, Paced, calmed, pace
+from rules.pace import paced as paced_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +82,7 @@ class Evaluated:
     """A step that is part of the transaction: durable when the transaction is."""
 
     outcome: Outcome
+    paced: Paced  #: what became of the alerts before they were routed
     committed: Committed
     seconds: float  #: that the rules took
 
@@ -96,30 +111,78 @@ def evaluate(
     began = cost()
     outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
     seconds = cost() - began
+    paced = _paced(memory, orders.rules, outcome.alerts, mutes, now=now, api_now=now + skew)
     findings = decide(
-        _news(memory, outcome.alerts),
+        paced.alerts,
         routes=orders.routes,
         watch=orders.watch,
         mutes=mutes,
+        holds=paced.holds,
         now=now,
         max_age=orders.max_age - skew,  # events carry the API's time, `now` is ours
     )
+    timers = tuple(orders.answering(timer, ahead, reader=commit.uid) for timer in outcome.timers)
+    spent = {tick.key for tick in ticks} - {timer.key for timer in timers}
     outcome = replace(
-        outcome, timers=tuple(orders.answering(timer, ahead, reader=commit.uid) for timer in outcome.timers)
+        outcome,
+        timers=timers,
+        cancelled=tuple(sorted({*outcome.cancelled, *spent})),
+        faults=(*outcome.faults, *paced.faults),
     )
-    restarted = {timer.key for timer in outcome.timers}
-    spent = {tick.key for tick in ticks} - restarted
-    outcome = replace(outcome, cancelled=tuple(sorted({*outcome.cancelled, *spent})))
     whole = replace(
         commit,
-        states=outcome.states,
+        states=(*outcome.states, *paced.states),
         timers=outcome.timers,
         cancelled=outcome.cancelled,
         findings=findings,
         because=outcome.because,
     )
-    return Evaluated(outcome, memory.commit(whole), seconds)
+    return Evaluated(outcome, paced, memory.commit(whole), seconds)
 
 
-def _news(memory: Memory, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
-    return tuple(news(alerts, memory.known({alert.id for alert in alerts}))) if alerts else ()
+def calm(
+    memory: Memory, orders: Orders, *, mutes: Sequence[Mute], seen: datetime, now: datetime
+) -> Evaluated:
+    """End the surges that are over, when every list was read up to `seen`.
+
+    A rule that went quiet raises nothing that could tell so. Raises what `memory.commit` raises.
+    """
+    surges = memory.states(frozenset({SURGES}))
+    if not surges:
+        return Evaluated(Outcome(), Paced(), Committed(), 0.0)
+    paced = calmed(orders.rules, surges, seen=seen, now=now)
+    findings = decide(
+        tuple(news(paced.alerts, memory.known({alert.id for alert in paced.alerts}))),
+        routes=orders.routes,
+        watch=orders.watch,
+        mutes=mutes,
+        now=now,
+        max_age=orders.max_age,
+    )
+    committed = memory.commit(Commit(states=paced.states, findings=findings))
+    return Evaluated(Outcome(faults=paced.faults), paced, committed, 0.0)
+
+
+def _paced(
+    memory: Memory,
+    rules: RuleSet,
+    alerts: Sequence[Alert],
+    mutes: Sequence[Mute],
+    *,
+    now: datetime,
+    api_now: datetime,
+) -> Paced:
+    """Those of `alerts` that are news, and which of them are held.
+
+    If that can't be told, which is a bug of ours, nothing is held: too many alerts are better than none.
+    """
+    if not alerts:
+        return Paced()  # as in most steps: nothing is asked
+    known = memory.known({alert.id for alert in alerts})
+    fresh = tuple(news(alerts, known))
+    muted = frozenset(mute.rule for mute in mutes if now < mute.until)
+    states = memory.states(paced_keys(rules, fresh))
+    try:
+        return pace(rules, states, fresh, now=api_now, known=known.keys(), muted=muted)
+    except Exception as bug:
+        return Paced(alerts=fresh, faults=(Fault(rule=alerts[0].rule, message_id=None, error=place_of(bug)),))

@@ -372,11 +372,11 @@ class Intake:
         Raises StoreError; then they wait for the next time.
         """
         due = self.accounts.timers.next_everywhere()
-        if due is not None and (least := self._least_watermark(due)) is not None:
+        if due is not None and (least := self.seen_everywhere(past=due)) is not None:
             for uid in await self.accounts.pass_everywhere(least):
                 self._expect_timers(uid)
 
-    def _least_watermark(self, past: datetime) -> datetime | None:
+    def seen_everywhere(self, *, past: datetime) -> datetime | None:
         """How far the list that is read least far was read; None if that is not past `past`."""
         least: datetime | None = None
         for uid in self._lists:

@@ -231,7 +231,7 @@ def _shape(name: str, kind: Kind) -> Record:
         for other, its in KINDS.items()
         for option in its.options
     }
-    required = ("name", "when") if kind.is_when_required else ("name",)
+    required = ("name", *(("when",) if kind.is_when_required else ()), *kind.required)
     return Record(name="a rule", keys=_keys(kind), required=required, elsewhere=elsewhere)
 
 

@@ -150,6 +150,7 @@ class Kind:
     sample: Facts  #: templates are checked against it
     build: Callable[[Condition | None, Mapping[str, Any]], Logic]
     needs: Callable[[Condition | None], Needs]
+    required: tuple[str, ...] = ()  #: of the options
 
 
 # --- what an alert and a state keep of a message ----------------------------------------------------

@@ -10,7 +10,7 @@ import math
 import platform
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -33,6 +33,7 @@ POLL_OUTCOMES: Final = (
     "store_error", "bug",
 )  # fmt: skip
 DELIVERY_OUTCOMES: Final = ("delivered", "retry", "dead")
+FATES: Final = ("sent", "late", "summed", "shadow", "calendar", "cooldown", "muted", "unrouted")
 
 QUICK: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
 REQUEST: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30)
@@ -201,6 +202,23 @@ class Metrics:
         self.rule_faults_total = self._counter(
             "rule_faults_total", "Messages on which a rule failed; the other rules went on.", "rule"
         )
+        self.rule_alerts_total = self._counter(
+            "rule_alerts_total",
+            "Alerts that began, by what became of them: sent, late (in a digest), summed (in a sum of many), "
+            "or recorded only: in shadow, outside a calendar, cooling down, muted, unrouted.",
+            "rule",
+            "fate",
+        )
+        self.rule_hourly_alerts_usual = self._gauge(
+            "rule_hourly_alerts_usual",
+            "The most alerts of a rule in an hour, but for one hour in twenty of the last week.",
+            "rule",
+        )
+        self.rule_hourly_alerts_limit = self._gauge(
+            "rule_hourly_alerts_limit",
+            "More alerts of a rule than this in an hour are a surge; 0 while its history is too short.",
+            "rule",
+        )
         self.evaluation_seconds = self._batches(
             "evaluation_seconds", "Time to evaluate one page by all rules.", QUICK
         )
@@ -323,6 +341,11 @@ class Metrics:
         known = category if category in CATEGORIES else OTHER, type_ if type_ in TYPES else OTHER
         return self._of(self.messages_total, *known)
 
+    def band(self, rule: str, *, usual: int, limit: int | None) -> None:
+        """How much a rule usually finds, and how much would be a surge, if that is known."""
+        self.rule_hourly_alerts_usual.labels(rule).set(usual)
+        self.rule_hourly_alerts_limit.labels(rule).set(limit or 0)
+
     def started(self, version: str) -> None:
         """Set what is true from the start, so that `rate()` sees the first event of every kind."""
         self.build_info.labels(version, platform.python_version()).set(1)
@@ -348,11 +371,14 @@ class Metrics:
         self._cohorts = wanted
 
     def _expect_rules(self, rules: frozenset[str]) -> None:
-        for family in (self.rule_matches_total, self.rule_faults_total):
-            for gone in self._rules - rules:
-                family.remove(gone)
-            for rule in rules:
-                family.labels(rule)
+        series: dict[MetricWrapperBase, tuple[tuple[str, ...], ...]] = {
+            self.rule_matches_total: ((),),
+            self.rule_faults_total: ((),),
+            self.rule_hourly_alerts_usual: ((),),
+            self.rule_hourly_alerts_limit: ((),),
+            self.rule_alerts_total: tuple((fate,) for fate in FATES),
+        }
+        self._show(series, gone=self._rules - rules, wanted=rules)
         self._rules = rules
 
     def _expect_receivers(self, receivers: frozenset[str]) -> None:
@@ -363,10 +389,19 @@ class Metrics:
             self.delivery_delay_seconds: ((),),
             self.deliveries_total: tuple((outcome,) for outcome in DELIVERY_OUTCOMES),
         }
+        self._show(series, gone=self._receivers - receivers, wanted=receivers)
+        self._receivers = receivers
+
+    @staticmethod
+    def _show(
+        series: Mapping[MetricWrapperBase, Iterable[tuple[str, ...]]],
+        *,
+        gone: Iterable[str],
+        wanted: Iterable[str],
+    ) -> None:
         for family, endings in series.items():
             for ending in endings:
-                for gone in self._receivers - receivers:
-                    family.remove(gone, *ending)
-                for receiver in receivers:
-                    family.labels(receiver, *ending)
-        self._receivers = receivers
+                for name in gone:
+                    family.remove(name, *ending)
+                for name in wanted:
+                    family.labels(name, *ending)

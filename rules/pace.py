@@ -113,10 +113,16 @@ def pace(
     """
     run = _Run(rules=rules, states=states, now=now, muted=muted)
     by_name = _named(rules, alerts)
-    for alert in sorted(alerts, key=lambda alert: (alert.event_at, alert.id)):
+    begun = set(known)
+    for alert in sorted(alerts, key=_beginnings_first):
         if rule := by_name.get(alert.rule):
-            run.take(rule, alert, is_new=alert.status is Status.FIRING and alert.id not in known)
+            run.take(rule, alert, is_new=alert.status is Status.FIRING and alert.id not in begun)
+        begun.add(alert.id)
     return run.done(alerts)
+
+
+def _beginnings_first(alert: Alert) -> tuple[bool, int, datetime, AlertId]:
+    return alert.status is Status.RESOLVED, alert.revision, alert.event_at, alert.id
 
 
 def calmed(rules: RuleSet, states: Mapping[StateKey, State], *, seen: datetime, now: datetime) -> Paced:

@@ -45,6 +45,9 @@ discovered_users gauge cohort
 discovery_last_success_timestamp_seconds gauge cohort
 rule_matches_total counter rule
 rule_faults_total counter rule
+rule_alerts_total counter rule,fate
+rule_hourly_alerts_usual gauge rule
+rule_hourly_alerts_limit gauge rule
 evaluation_seconds histogram
 commit_seconds histogram
 commit_group_size histogram

@@ -23,7 +23,7 @@ from monitor.store.store import Tx
 from monitor.store.values import Commit, Counts, Cursor, Fetched, Mute, Reject, UserRow
 from monitor.store.writer import Writer
 from monitor.timers import Timers
-from rules.model import ListId, Message, MessageId, StateKey, Tick
+from rules.model import ListId, Message, MessageId, StateKey, Status, Tick
 
 log = structlog.get_logger(__name__)
 
@@ -306,13 +306,18 @@ class Accounts:
         fresh = evaluated.committed.fresh
         for finding in fresh:
             self._metrics.rule_matches_total.labels(finding.alert.rule).inc()
+            if finding.alert.status is Status.FIRING and not finding.alert.revision:
+                self._metrics.rule_alerts_total.labels(finding.alert.rule, finding.fate.value).inc()
             log.info(
                 f"alert.{finding.alert.status.value}",
                 alert=finding.alert.id,
                 rule=finding.alert.rule,
                 severity=finding.alert.severity.value,
+                fate=finding.fate.value,
                 receivers=[route.receiver for route in finding.routes if route.receiver],
             )
+        for rule, band in evaluated.paced.bands.items():
+            self._metrics.band(rule, usual=band.usual, limit=band.limit)
         self._nudge_receivers({route.receiver for finding in fresh for route in finding.routes})
         return frozenset(uid for timer in evaluated.outcome.timers for uid in timer.lists)
 

@@ -41,6 +41,7 @@ from monitor.store.values import UserRow
 from monitor.store.writer import RunSync, Writer
 from monitor.timers import Timers
 from rules.model import ListId, Timer
+from rules.pace import SURGE
 
 log = structlog.get_logger(__name__)
 
@@ -273,7 +274,7 @@ class App:
     def _took_effect(self, configuration: Configuration) -> None:
         settings, rules = configuration.settings, configuration.rules
         self.metrics.expect(
-            rules=[*rules.fingerprints, notices.BLIND], receivers=[r.name for r in settings.receivers]
+            rules=[*rules.fingerprints, notices.BLIND, SURGE], receivers=[r.name for r in settings.receivers]
         )
         self.health.config_error = None
         self.metrics.config_last_reload_successful.set(1)

@@ -19,6 +19,7 @@ LOUD = {"trio", "structlog"}
 MAY = {
     "rules": {"msgspec", "yaml", "re2", "jinja2", "markupsafe"},
     "rules.calendars": {"rules", "yaml", "holidays"},
+    "rules.cel": {"rules", "yaml", "cel_expr_python"},
     "monitor.clock": {"trio"},
     "monitor.errors": set(),
     "monitor.logs": {"structlog"},
@@ -48,6 +49,11 @@ MAY = {
     "monitor.replay": {
         "rules.model", "monitor.store.values", "monitor.source.pages", "monitor.evaluation",
         "monitor.rehearsal",
+    },
+    "monitor.timeline": {
+        *SHARED, *LOUD, "rules", "monitor.source.pages", "monitor.store", "monitor.simulator", "monitor.drain",
+        "monitor.accounts", "monitor.evaluation", "monitor.timers", "monitor.health", "monitor.lists",
+        "monitor.delivery", "monitor.settings.text", "msgspec", "yaml", "re2", "prometheus_client",
     },
     "monitor.allowance": {*SHARED, *LOUD, "monitor.source", "monitor.schedule"},
     "monitor.trouble": {

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("running", "Watch, until a signal says stop."),
     "demo": ("running", "Simulator, monitor and a receiver in one: nothing to set up."),
     "check": ("checking", "Find every mistake in settings and rules, with file:line:column."),
+    "test": ("testing", "Run rule tests: timelines with what must be told by when."),
     "plan": ("planning", "Tell how soon messages will be seen with the requests there are."),
     "doctor": ("asking", "Find out what your CometChat app shows us."),
     "messages": ("asking", "Show messages of a user, with every filter of the API."),
@@ -37,6 +38,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "rejects": ("state", "Rows of CometChat that could not be decoded."),
     "schema": ("checking", "JSON Schemas of settings and rules, for editors."),
     "replay": ("replaying", "Show what the rules would find in recorded answers of CometChat."),
+    "backtest": ("backtesting", "Run rules over messages of the past; nothing is sent."),
+    "diff": ("backtesting", "Compare two rule sets on the same messages, in CI too."),
     "simulate": ("simulating", "Serve a simulated CometChat API."),
     "healthcheck": ("running", "Ask the running monitor whether it is well."),
 }

@@ -1,0 +1,242 @@
+"""One life of a monitor on the stage: the shipped parts, from a page to a receiver, on the test's store.
+
+What a poller does by its schedule is done here when something is to be seen: so a week passes in
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Final, TypeVar
+
+import trio
+from prometheus_client import CollectorRegistry
+
+from monitor.accounts import Accounts, Followed, read_of
+from monitor.clock import Clock
+from monitor.delivery.fleet import Fleet, Post
+from monitor.delivery.outbox import POLL_S, Deliverer
+from monitor.delivery.sinks.base import Sink
+from monitor.delivery.values import Receiver
+from monitor.drain import WATERMARK_MARGIN, Ask, Drain, ask, take
+from monitor.evaluation import Evaluated, Orders
+from monitor.health import Health
+from monitor.metrics import Metrics
+from monitor.source.pages import Decoded, Page, RateInfo
+from monitor.store.store import Store, Tx
+from monitor.store.values import UserRow
+from monitor.store.writer import Writer, inline
+from monitor.timers import Timers
+from rules.model import ListId, Message, RuleName, Timer
+
+T = TypeVar("T")
+
+SETTLE: Final = timedelta(seconds=10)
+SEEN_AFTER: Final = SETTLE + WATERMARK_MARGIN + timedelta(seconds=0.5)
+"""How long after it is due a timer can be judged."""
+
+PAGE: Final = 100
+LONGEST_PAUSE_S: Final = 60.0
+
+
+class Telling(Writer):
+    """The writer, which also tells what the rules made of a step that became durable."""
+
+    def __init__(self, store: Store, *, told: Callable[[Evaluated], None]) -> None:
+        super().__init__(store, run_sync=inline)
+        self._told = told
+
+    async def submit(self, work: Callable[[Tx], T]) -> T:
+        result = await super().submit(work)
+        if isinstance(result, Evaluated):
+            self._told(result)
+        return result
+
+
+class Life:
+    """From a start of the monitor to its end. `api_now` is the time of CometChat, `clock` is ours.
+
+    `answer` gives the page that CometChat would; `seen` hears of the rows that were read for the first
+    time. All else that is kept is in the store: another life goes on from there.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        orders: Orders,
+        source: str,
+        lists: Sequence[ListId],
+        start_at: datetime,
+        answer: Callable[[ListId, Ask], Decoded],
+        sinks: Mapping[str, Sink],
+        clock: Clock,
+        api_now: Callable[[], datetime],
+        told: Callable[[Evaluated], None],
+        seen: Callable[[Sequence[Message]], None],
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._start_at = start_at
+        self._answer = answer
+        self._sinks = sinks
+        self._clock = clock
+        self._api_now = api_now
+        self._seen = seen
+        self._health = Health(started_at=clock.wall())
+        self._metrics = Metrics(CollectorRegistry())
+        self._writer = Telling(store, told=told)
+        self._fleet = Fleet()
+        self._waiting = trio.Event()
+        self._followed: dict[ListId, Followed] = {}
+        self._lists = tuple(lists)
+        self.accounts = Accounts(
+            writer=self._writer,
+            orders=orders,
+            timers=Timers(),
+            health=self._health,
+            metrics=self._metrics,
+            clock=clock,
+            settle=SETTLE,
+            nudge=self._nudge,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live until cancelled. What was claimed then is sent again in the next life, under the same id."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._writer.run)
+            await nursery.start(self._fleet.run)
+            await self.adopt(self.accounts.orders, self._lists)
+            self.accounts.mutes = self._store.mutes(self._clock.wall())
+            self._fleet.employ({name: Post(name, partial(self._hire, name)) for name in self._sinks})
+            nursery.start_soon(self._prod)
+            task_status.started()
+
+    def _hire(self, name: str) -> Deliverer:
+        sink = self._sinks[name]
+        return Deliverer(
+            receiver=Receiver(name=name),
+            sink=sink,
+            writer=self._writer,
+            clock=self._clock,
+            random=Random(1),  # noqa: S311 - spreads retries; the same in each run
+            poll_s=math.inf,
+        )
+
+    # --- orders ------------------------------------------------------------------------------------------
+
+    async def adopt(self, orders: Orders, lists: Sequence[ListId]) -> None:
+        """Take over rules and lists in one transaction, as a start and a reload do."""
+
+        def work(tx: Tx) -> tuple[list[UserRow], list[Timer]]:
+            tx.adopt_rules(orders.rules.fingerprints)
+            tx.adopt_source(self._source)
+            gone = set(tx.watched()) - set(lists)
+            tx.leave(gone, self._clock.wall())
+            unread = {uid for timer in tx.timers() for uid in timer.lists} - set(lists)
+            tx.close_users(unread, "no longer watched")
+            return tx.add_users(lists, self._start_at), tx.timers()
+
+        rows, timers = await self._writer.submit(work)
+        self.accounts.orders = orders
+        self.accounts.timers.reset(timers)
+        self._followed = {row.uid: self._followed.get(row.uid) or self._follow(row) for row in rows}
+
+    def _follow(self, row: UserRow) -> Followed:
+        self._health.sight(row.uid).watermark = row.watermark
+        return Followed(
+            stored=row.cursor, drain=Drain(start_at=row.start_at, cursor=row.cursor), is_new=False
+        )
+
+    async def mute(self, rule: RuleName, span: timedelta) -> None:
+        until = self._clock.wall() + span
+        await self._writer.submit(lambda tx: tx.add_mute(rule, until=until, reason="muted by the test"))
+        self.accounts.mutes = self._store.mutes(self._clock.wall())
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Read every list to its end, and judge what its silence answers."""
+        for uid, followed in self._followed.items():
+            while await self._read(uid, followed):
+                pass
+        marks = [self._health.sight(uid).watermark for uid in self._followed]
+        if marks and None not in marks:
+            await self.accounts.pass_everywhere(min(mark for mark in marks if mark))
+
+    async def _read(self, uid: ListId, followed: Followed) -> bool:
+        """One page; returns whether more follow."""
+        asked = ask(followed.drain, page_size=PAGE, catch_up=False, now=self._api_now())
+        page = self._page(self._answer(uid, asked))
+        self._health.answered(now=self._clock.wall())
+        self.accounts.skew = page.skew
+        taken = take(followed.drain, asked, read_of(page), settle=SETTLE)
+        self._seen(taken.fresh)
+        async with self.accounts.turn():
+            await self.accounts.take(uid, followed, page, taken, activity=None)
+        return taken.more
+
+    def _page(self, decoded: Decoded) -> Page:
+        api, ours = self._api_now(), self._clock.wall()
+        return Page(
+            messages=decoded.messages,
+            rejects=decoded.rejects,
+            rows=decoded.rows,
+            size=decoded.size,
+            min_id=decoded.min_id,
+            max_id=decoded.max_id,
+            started_at=api,
+            received_at=ours,
+            rate=RateInfo(),
+            skew=api - ours,
+        )
+
+    def next_look(self) -> datetime | None:
+        """When, in CometChat's time, reading the lists answers the next question of a rule."""
+        due = min(self._dues(), default=None)
+        return None if due is None else due + SEEN_AFTER
+
+    def _dues(self) -> Iterator[datetime]:
+        timers = self.accounts.timers
+        for due in (*map(timers.next_due, self._followed), timers.next_everywhere()):
+            if due is not None:
+                yield due
+
+    # --- delivering --------------------------------------------------------------------------------------
+
+    def _nudge(self, names: Iterable[str]) -> None:
+        self._fleet.nudge(names)
+        self._waiting.set()
+
+    def prod(self) -> None:
+        """Something changed for the receivers: they answer differently, or our clock was set."""
+        self._fleet.nudge()
+        self._waiting.set()
+
+    async def _prod(self) -> None:
+        """Remind deliverers of what waits for its time: they look by themselves too often for a test."""
+        self._waiting.set()
+        while True:
+            await self._waiting.wait()
+            self._waiting = trio.Event()
+            pause = POLL_S
+            while self._is_delivering():
+                with trio.move_on_after(pause) as patience:
+                    await self._waiting.wait()
+                pause = min(1.5 * pause, LONGEST_PAUSE_S) if patience.cancelled_caught else POLL_S
+                self._waiting = trio.Event()
+                self._fleet.nudge()
+
+    async def delivered(self) -> None:
+        """Return when nothing waits to be sent any more."""
+        pause = 1.0
+        while self._is_delivering():
+            await trio.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE_S)
+
+    def _is_delivering(self) -> bool:
+        return any(depth.pending for depth in self._store.depths())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import re2
 
 from rules.model import Attachment, Message, Value, WatchSet
+from rules.names import EMPTY
 
 Test = Callable[[Message, WatchSet], bool]
 K = TypeVar("K")
@@ -23,6 +24,10 @@ REGEX_MEMORY: Final = 8 << 20  # bytes that RE2 may use for one pattern; with le
 # The time for a text is bounded by its length times this: about a second for the longest text that is made
 # to be slow. `.{1000}` has 7,000 steps, one `\pL` has 1,200.
 REGEX_STEPS: Final = 4_000
+
+# Measured: a hostile text costs up to 20 ns for each step of an expression and byte, however long ago RE2
+# gave up on being fast. So an expression of many steps looks at so much less of a long text: 60 ms at worst.
+REGEX_REACH: Final = 3_000_000
 
 FILE_TYPES: Final = ("image", "video", "audio", "file")
 
@@ -48,8 +53,14 @@ class Interest(NamedTuple):
 ANYTHING: Final = Interest()
 
 
+class SafeError(RuntimeError):
+    """An error whose words quote no message: a fault may tell them."""
+
+
 class Condition(Value, frozen=True, kw_only=True, tag=True, tag_field="is"):
     """One node of a rule's `when`."""
+
+    COST: ClassVar[int] = 1  #: what to ask first: fields are cheap, texts and trees are not
 
     def describe(self) -> str:
         """What it asks, to follow "messages with"."""
@@ -88,6 +99,30 @@ def regex_problem(pattern: str) -> str | None:
     return None
 
 
+def regex_steps(pattern: str) -> int:
+    """How many steps an expression has, each letter of any script being one."""
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    return int(re2.compile(pattern.encode("utf-8", "replace"), options).programsize)
+
+
+def reach(patterns: Iterable[str]) -> int:
+    """How many bytes of a text are looked at for these expressions together."""
+    return REGEX_REACH // max(1, sum(map(regex_steps, patterns)))
+
+
+def regex_doubt(pattern: str) -> str | None:
+    """What people should know of an expression that RE2 takes, or None."""
+    limit = reach([pattern])
+    if limit >= TEXT_LIMIT:
+        return None
+    return (
+        f"this regular expression is so large that it looks at the first {limit} bytes of a text only: "
+        "repeat less, or ask for words"
+    )
+
+
 def globs(patterns: Iterable[str]) -> Callable[[str], bool]:
     """Whether a text equals one of the patterns, in which * stands for any text and ? for one character."""
     exact = frozenset(pattern for pattern in patterns if not is_glob(pattern))
@@ -113,7 +148,12 @@ def encoded(text: str) -> bytes:
 
 
 def words_said(values: Sequence[str]) -> str:
-    return " or ".join(values)
+    """The values as a person lists them; of very many the first ones."""
+    more = [f"{len(values) - SAID} more"] if len(values) > 2 * SAID else []
+    return " or ".join([*(values[:SAID] if more else values), *more]).replace(EMPTY, "(an empty list)")
+
+
+SAID: Final = 20
 
 
 def always(_message: Message, _watch: WatchSet) -> bool:
@@ -156,6 +196,8 @@ IDS: Final = frozenset({"sender", "receiver", "role", "conversation", "caller", 
 
 class Field(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     """A plain field is one of some values, in which * and ? are wild."""
+
+    COST: ClassVar[int] = 0
 
     name: str
     values: tuple[str, ...]
@@ -328,6 +370,8 @@ class TextMatch(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     Words and parts are found in any case and in composed or decomposed spelling.
     """
 
+    COST: ClassVar[int] = 3
+
     words: tuple[str, ...] = ()
     contains: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
@@ -338,7 +382,7 @@ class TextMatch(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
         return words_said(said + [f"text like /{pattern}/" for pattern in self.patterns])
 
     def compile(self) -> Test:
-        searches = [regex(source).search for source in self._sources()]
+        searches = list(self._searches())
         only = searches[0] if len(searches) == 1 else None
 
         def test(message: Message, _watch: WatchSet) -> bool:
@@ -351,16 +395,22 @@ class TextMatch(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
 
         return test
 
-    def _sources(self) -> Iterator[str]:
+    def _searches(self) -> Iterator[Callable[[bytes], Any]]:
         """All words in one expression and all parts in another: one pass each over a text."""
         if self.words:
-            yield f"(?is){WORD_START}(?:{_alternatives(self.words)}){WORD_END}"
+            yield regex(f"(?is){WORD_START}(?:{alternatives(self.words)}){WORD_END}").search
         if self.contains:
-            yield f"(?is){_alternatives(self.contains)}"
-        yield from self.patterns
+            yield regex(f"(?is){alternatives(self.contains)}").search
+        limit = reach(self.patterns)
+        for search in [regex(pattern).search for pattern in self.patterns]:
+            yield search if limit >= 4 * TEXT_LIMIT else _within(search, limit)
 
 
-def _alternatives(phrases: Sequence[str]) -> str:
+def _within(search: Callable[[bytes], Any], limit: int) -> Callable[[bytes], Any]:
+    return lambda text: search(text[:limit])
+
+
+def alternatives(phrases: Sequence[str]) -> str:
     r"""The phrases as one expression; a space in them stands for any white space."""
     composed = (unicodedata.normalize("NFC", phrase) for phrase in phrases)
     return "|".join(r"[\s\pZ]+".join(map(re2.escape, phrase.split())) for phrase in composed)
@@ -377,6 +427,8 @@ def searched(text: str) -> bytes:
 
 class Metadata(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     """A path inside `data.metadata` (or `data.customData`) exists, or holds one of some values."""
+
+    COST: ClassVar[int] = 3
 
     where: str  #: metadata or custom
     path: tuple[str, ...]
@@ -497,6 +549,8 @@ def file_type(attachment: Attachment, message: Message) -> str:
 class AllOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     """Every condition holds. Without any it always holds."""
 
+    COST: ClassVar[int] = 2
+
     conditions: tuple[Condition, ...]
 
     def describe(self) -> str:
@@ -521,6 +575,8 @@ class AllOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
 class AnyOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     """At least one condition holds."""
 
+    COST: ClassVar[int] = 2
+
     conditions: tuple[Condition, ...]
 
     def describe(self) -> str:
@@ -541,6 +597,8 @@ class AnyOf(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
 
 class Not(Condition, frozen=True, kw_only=True, tag=True, tag_field="is"):
     """The condition does not hold."""
+
+    COST: ClassVar[int] = 2
 
     condition: Condition
 
@@ -585,16 +643,8 @@ def _union(sets: Sequence[frozenset[K] | None]) -> frozenset[K] | None:
 
 
 def cost(condition: Condition) -> int:
-    """What to ask first: fields are cheap, texts and trees are not."""
-    match condition:
-        case Field():
-            return 0
-        case TextMatch() | Metadata():
-            return 3
-        case AllOf() | AnyOf() | Not():
-            return 2
-        case _:
-            return 1
+    """What to ask first."""
+    return condition.COST
 
 
 def every(tests: Sequence[Test]) -> Test:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Final
 
-from rules.conditions import Test
+from rules.conditions import SafeError, Test
 from rules.index import Index
 from rules.kinds.base import Correlating, Found, Logic, Needs, Ruling, Single
 from rules.model import (
@@ -245,7 +245,11 @@ def place_of(error: Exception) -> str:
     """An error as a fault tells it: its kind and where it arose. Its own text may quote a message."""
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{at}"
+    return (
+        f"{type(error).__name__}{at}: {error}"
+        if isinstance(error, SafeError)
+        else f"{type(error).__name__}{at}"
+    )
 
 
 @dataclass(kw_only=True)

@@ -138,6 +138,7 @@ class Text:
     pattern: str | None = None
     known: tuple[str, ...] = ()
     check: Callable[[str], str | None] | None = None  #: what is wrong with it, or None
+    doubt: Callable[[str], str | None] | None = None  #: what to warn of, or None
     example: str | None = None
 
     def read(self, node: yaml.Node, report: Report) -> Any:
@@ -156,6 +157,8 @@ class Text:
             report.warn(
                 node, f'"{text}" is not a word that CometChat is known to use (did you mean "{close}"?)'
             )
+        if self.doubt and (doubt := self.doubt(text)):
+            report.warn(node, doubt)
         return text
 
     def take(self, text: str) -> tuple[Any, str | None]:

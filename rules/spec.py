@@ -339,6 +339,9 @@ def _build(
     kind = KINDS[name]
     condition: Condition | None = read.get("when")
     options = {key: _plain(read[key]) for key in kind.options if key in read}
+    if wrong := kind.wrong(options):
+        file.report.refuse(node, wrong)
+        return None
     try:
         logic = kind.build(condition, options)
     except re2.error:

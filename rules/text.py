@@ -101,6 +101,32 @@ def _end(node: yaml.Node) -> int:
     return int(node.end_mark.index)
 
 
+def places_in(node: yaml.ScalarNode, source: str) -> list[Place]:
+    """Where each character of a scalar's value stands in its file, and at last where the value ends.
+
+    Right to the character but for escapes in double quotes, after which a line's places may be off by some.
+    """
+    mark, value = node.start_mark, node.value
+    text, at, end = str(mark.buffer), mark.pointer, node.end_mark.pointer
+    line, column = mark.line + 1, mark.column + 1
+    begins = text.index("\n", at) + 1 if node.style in ("|", ">") else at + (node.style is not None)
+    found: list[Place] = []
+    for char in (*value, None):
+        while at < end and (at < begins or not _is_same(text[at], char)):
+            line, column = (line + 1, 1) if text[at] == "\n" else (line, column + 1)
+            at += 1
+        found.append(Place(source, line, column))
+        if at < end and char is not None:
+            line, column = (line + 1, 1) if text[at] == "\n" else (line, column + 1)
+            at += 1
+    return found
+
+
+def _is_same(written: str, char: str | None) -> bool:
+    """Whether a character may stand for another: a line break for the blank that folding makes of it."""
+    return char is None or written == char or (char.isspace() and written.isspace())
+
+
 class _UnwelcomeError(Exception):
     """YAML that we don't take."""
 

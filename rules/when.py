@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from rules import conditions as c
+from rules.cel import EXAMPLE, Expression
 from rules.grammar import (
     MAX_LIST,
+    TEXT_TAGS,
     Choice,
     Either,
     Flag,
@@ -44,6 +46,13 @@ ACTIONS: Final = (
 MODERATION: Final = ("approved", "pending", "disapproved")
 
 
+CEL: Final = Expression()
+CEL_SAYS: Final = (
+    "An expression in CEL (https://cel.dev) that must hold, for what the other keys can't say; it takes the "
+    "place of the whole mapping too. Needs the extra cometwatch[cel]."
+)
+
+
 class Matcher(NamedTuple):
     """One key of `when`: how its value is written and which condition that makes."""
 
@@ -72,6 +81,7 @@ REGEX: Final = Text(
     expected="an RE2 regular expression (no look-around, no back-references)",
     max_length=1_000,
     check=c.regex_problem,
+    doubt=c.regex_doubt,
     example=r"'(?i)\border #?[0-9]{6}\b'",
 )
 PATH: Final = Text(expected="a dotted path", max_length=300, example="order.priority")
@@ -312,6 +322,7 @@ class Conditions:
 
     matchers: Mapping[str, Matcher]
     ref: str  #: name of the definition in the JSON Schema
+    has_cel: bool = False  #: whether an expression may take the place of the mapping, or stand in it
 
     @property
     def expected(self) -> str:
@@ -331,9 +342,12 @@ class Conditions:
                 "use: from-outside",
             ),
         }
-        return {name: matcher.key for name, matcher in self.matchers.items()} | nested
+        free = {"cel": Key(CEL, CEL_SAYS, f'cel: "{EXAMPLE}"')} if self.has_cel else {}
+        return {name: matcher.key for name, matcher in self.matchers.items()} | free | nested
 
     def read(self, node: yaml.Node, report: Report) -> Any:
+        if self.has_cel and isinstance(node, yaml.ScalarNode) and node.tag in TEXT_TAGS:
+            return CEL.read(node, report)
         before, made = report.failures, []
         keys = self.keys
         for name, _, child in entries(node, report, keys, expected=self.expected, hint=self._hint):
@@ -359,7 +373,7 @@ class Conditions:
                 return c.AnyOf(conditions=value)
             case "not":
                 return c.Not(condition=value)
-            case "use":
+            case "use" | "cel":
                 return value
             case _:
                 return self.matchers[name].build(value)
@@ -369,12 +383,13 @@ class Conditions:
 
     def definition(self) -> dict[str, Any]:
         """What `schema` refers to."""
-        return {
+        mapping = {
             "type": "object",
             "minProperties": 1,
             "properties": {name: described(key) for name, key in self.keys.items()},
             "additionalProperties": False,
         }
+        return mapping | {"type": ["object", "string"]} if self.has_cel else mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -443,5 +458,5 @@ class Use:
         return CONDITION_NAME.schema()
 
 
-MESSAGE_CONDITIONS: Final = Conditions(matchers=MATCHERS, ref="conditions")
+MESSAGE_CONDITIONS: Final = Conditions(matchers=MATCHERS, ref="conditions", has_cel=True)
 CALL_CONDITIONS: Final = Conditions(matchers=CALL_MATCHERS, ref="call_conditions")

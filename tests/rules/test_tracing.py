@@ -142,7 +142,7 @@ def test_a_part_that_fails_says_so_and_decides_nothing_that_others_decide() -> N
 
 
 def test_long_words_are_cut() -> None:
-    many = c.Field(name="sender", values=tuple(f"user-{number}" for number in range(10_000)))
+    many = c.Field(name="sender", values=tuple(f"a-user-with-a-long-uid-{number}" for number in range(10_000)))
     traced = trace(many, a_message(sender=BOB), WATCH_BOB)
     assert len(traced.said) == MAX_SAID
     assert traced.said.endswith("…")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import heappop, heappush
+from typing import Final
 
-from monitor.evaluation import Orders, evaluate
+from monitor.evaluation import Orders, calm, evaluate
 from monitor.store.values import Commit, Committed, Finding, Known, is_news
 from rules.model import (
     AlertId,
@@ -23,8 +24,11 @@ from rules.model import (
     Timer,
     Value,
 )
+from rules.pace import SURGES
 
-PRUNE_EVERY = 10_000  # steps; like the store's daily cleaning, it changes no result but saves memory
+CALM_EVERY: Final = timedelta(minutes=1)
+SURGING: Final = frozenset({SURGES})
+PRUNE_EVERY: Final = 10_000  # steps; like the store's daily cleaning, it changes no result but saves memory
 
 
 class Rehearsed(Value, frozen=True, kw_only=True):
@@ -32,6 +36,7 @@ class Rehearsed(Value, frozen=True, kw_only=True):
 
     messages: int
     findings: tuple[Finding, ...] = ()  #: in the order in which they were found; each once
+    holds: Mapping[AlertId, str] = {}  #: what kept alerts from being sent by themselves: shadow, cooldown, …
     faults: Mapping[RuleName, int] = {}  #: how often a rule failed on a message
     errors: Mapping[RuleName, str] = {}  #: the first of these faults: its kind and place
     open: Mapping[RuleName, int] = {}  #: questions that the last row left unanswered
@@ -118,6 +123,8 @@ class Rehearsal:
         self._memory = Recollection()
         self._pending: dict[StateKey, Timer] = {}
         self._queue: list[tuple[datetime, StateKey]] = []  # replaced timers stay in it and are passed over
+        self._calmed: datetime | None = None  # when surges were last looked at
+        self._holds: dict[AlertId, str] = {}
         self._faults: Counter[RuleName] = Counter()
         self._errors: dict[RuleName, str] = {}
         self._messages = 0
@@ -131,17 +138,31 @@ class Rehearsal:
 
     def advance(self, moment: datetime) -> None:
         """Everything before `moment` was seen: conclude what was due by then, in order."""
-        for tick in self._due(moment):
-            self._step(ticks=(tick,), now=tick.due)
+        self._calm(moment)
+        self._conclude(moment)
 
     def result(self) -> Rehearsed:
         return Rehearsed(
             messages=self._messages,
             findings=tuple(self._memory.findings),
+            holds=self._holds,
             faults=dict(sorted(self._faults.items())),
             errors=dict(sorted(self._errors.items())),
             open=dict(sorted(Counter(key.rule for key in self._pending).items())),
         )
+
+    def _calm(self, moment: datetime) -> None:
+        """End the surges that were over by then, as the running monitor looks every so often."""
+        if self._calmed is None or not self._memory.states(SURGING):
+            self._calmed = moment
+        while self._calmed + CALM_EVERY < moment and self._memory.states(SURGING):
+            self._calmed += CALM_EVERY
+            self._conclude(self._calmed)
+            calm(self._memory, self._orders, mutes=(), seen=self._calmed, now=self._calmed)
+
+    def _conclude(self, moment: datetime) -> None:
+        for tick in self._due(moment):
+            self._step(ticks=(tick,), now=tick.due)
 
     def _due(self, moment: datetime) -> Iterator[Tick]:
         """One by one: what a tick starts anew may be due before `moment` as well."""
@@ -155,6 +176,7 @@ class Rehearsal:
         evaluated = evaluate(
             self._memory, self._orders, messages=messages, ticks=ticks, now=now, commit=Commit()
         )
+        self._holds.update((id_, hold.why.value) for id_, hold in evaluated.paced.holds.items())
         for fault in evaluated.outcome.faults:
             self._faults[fault.rule] += 1
             self._errors.setdefault(fault.rule, fault.error)

@@ -36,7 +36,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "unmute": ("outbox", "End a mute."),
     "cursor": ("state", "Show or move the place up to which a user's list was read."),
     "rejects": ("state", "Rows of CometChat that could not be decoded."),
-    "schema": ("checking", "JSON Schemas of settings and rules, for editors."),
+    "schema": ("checking", "JSON Schemas of settings, rules and rule tests, for editors."),
     "replay": ("replaying", "Show what the rules would find in recorded answers of CometChat."),
     "backtest": ("backtesting", "Run rules over messages of the past; nothing is sent."),
     "diff": ("backtesting", "Compare two rule sets on the same messages, in CI too."),

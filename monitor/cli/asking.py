@@ -229,6 +229,10 @@ class Where:
         self._api = _overridden(from_root, base_url, key_file)
 
     @property
+    def api(self) -> Api:
+        return self._api
+
+    @property
     def url(self) -> str:
         from monitor.source.client import base_url
 

@@ -1,0 +1,103 @@
+"""When alerts come, as a picture in text: a line a day, a cell an hour; the fuller, the darker. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from math import ceil
+from typing import Final, NamedTuple
+
+from monitor.tally import Hour
+
+MOST_DAYS: Final = 35  # more are told by weekday
+HOURS: Final = range(24)
+LEVELS: Final = 4
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+class Shades(NamedTuple):
+    """How empty and ever fuller cells look, two characters each."""
+
+    outside: str  #: not among the hours that were looked at
+    cells: tuple[str, str, str, str, str]
+
+
+UNICODE: Final = Shades("  ", (" ·", "░░", "▒▒", "▓▓", "██"))
+ASCII: Final = Shades("  ", (" .", "--", "++", "xx", "##"))
+
+
+def heat_map(hours: Sequence[Hour], since: datetime, until: datetime, *, shades: Shades) -> Iterator[str]:
+    """The lines of the map. `since` and `until` are in the zone of `hours`."""
+    counts = Counter({(hour.at.date(), hour.at.hour): hour.count for hour in hours})
+    days = [since.date() + timedelta(days=n) for n in range((until.date() - since.date()).days + 1)]
+    if len(days) > MOST_DAYS:
+        yield from _weekdays(counts, days, shades)
+    else:
+        yield from _days(counts, days, since, until, shades)
+
+
+def level(count: int, most: int) -> int:
+    """How full a cell is, of `LEVELS`; only an empty one is 0. Few are told apart as they are."""
+    return count if most <= LEVELS else ceil(LEVELS * count / most)
+
+
+def legend(most: int, shades: Shades) -> str:
+    """What the shades mean, in numbers."""
+    meant = [[n for n in range(1, most + 1) if level(n, most) == full] for full in range(1, LEVELS + 1)]
+    parts = [
+        f"{cell} {numbers[0]}" + (f"–{numbers[-1]}" if len(numbers) > 1 else "")
+        for cell, numbers in zip(shades.cells[1:], meant, strict=True)
+        if numbers
+    ]
+    return "   ".join(parts)
+
+
+def _days(
+    counts: Counter[tuple[date, int]], days: Sequence[date], since: datetime, until: datetime, shades: Shades
+) -> Iterator[str]:
+    first, last = (since.date(), since.hour), (until.date(), until.hour)
+    most = max(counts.values(), default=0)
+    yield _scale(len("Mon 23 Nov"))
+
+    def cell(day: date, hour: int) -> str:
+        if not first <= (day, hour) <= last:
+            return shades.outside
+        return shades.cells[level(counts[day, hour], most)]
+
+    for day in days:
+        total = sum(counts[day, hour] for hour in HOURS)
+        yield _line(f"{WEEKDAYS[day.weekday()]} {day:%d %b}", day, cell, total)
+    yield from _footed(len("Mon 23 Nov"), most, shades)
+
+
+def _weekdays(counts: Counter[tuple[date, int]], days: Sequence[date], shades: Shades) -> Iterator[str]:
+    sums: Counter[tuple[int, int]] = Counter()
+    for (day, hour), count in counts.items():
+        sums[day.weekday(), hour] += count
+    most = max(sums.values(), default=0)
+    yield f"{len(days)} days by weekday, summed up"
+    yield _scale(len("Mon"))
+    for weekday, name in enumerate(WEEKDAYS):
+        total = sum(sums[weekday, hour] for hour in HOURS)
+        cells = "".join(shades.cells[level(sums[weekday, hour], most)] for hour in HOURS)
+        yield _told(name, cells, total)
+    yield from _footed(len("Mon"), most, shades)
+
+
+def _line(name: str, day: date, cell: Callable[[date, int], str], total: int) -> str:
+    return _told(name, "".join(cell(day, hour) for hour in HOURS), total)
+
+
+def _told(name: str, cells: str, total: int) -> str:
+    return f"{name}  {cells}  {total or '':>4}".rstrip()
+
+
+def _scale(indent: int) -> str:
+    return " " * (indent + 2) + "".join(f"{hour:<6}" for hour in HOURS[::3]).rstrip()
+
+
+def _footed(indent: int, most: int, shades: Shades) -> Iterator[str]:
+    if most:
+        yield ""
+        yield " " * (indent + 2) + legend(most, shades)

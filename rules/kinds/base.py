@@ -151,6 +151,7 @@ class Kind:
     build: Callable[[Condition | None, Mapping[str, Any]], Logic]
     needs: Callable[[Condition | None], Needs]
     required: tuple[str, ...] = ()  #: of the options
+    wrong: Callable[[Mapping[str, Any]], str | None] = lambda _options: None  #: with the options together
 
 
 # --- what an alert and a state keep of a message ----------------------------------------------------

@@ -225,7 +225,7 @@ class Dates:
             if words and not self.add(words[0]):
                 place = Place(source.name, number, line.index(words[0]) + 1)
                 self.problems.append(
-                    Problem(place, f'"{words[0][:60]}" is no date', "2026-12-24 Christmas Eve", A_DATE)
+                    Problem(place, f'"{words[0][:60]}" is no date', DATE_LINE, "one date a line")
                 )
 
     def add(self, text: str) -> bool:
@@ -242,6 +242,7 @@ class Dates:
         return True
 
 
+DATE_LINE: Final = "2026-12-24 Christmas Eve"
 A_DATE: Final = "a date as 2026-12-24, or 12-24 for every year"
 
 

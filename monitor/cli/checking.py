@@ -26,7 +26,7 @@ source can't show. Ends with 0 if the monitor would start, else with 2.
 
 Example: cometwatch check --config cometwatch.yaml --print
 """
-SCHEMA_HELP = """Print the JSON Schema of the settings file or of rule files, for editors.
+SCHEMA_HELP = """Print the JSON Schema of the settings file, of rule files or of rule tests, for editors.
 
 Example: cometwatch schema rules > rules.schema.json
 """
@@ -178,9 +178,18 @@ def _yaml(value: Any) -> str:
 class Schemas(StrEnum):
     SETTINGS = "settings"
     RULES = "rules"
+    TESTS = "tests"
 
 
 def show_schema(
-    of: Annotated[Schemas, typer.Argument(help="Of the settings file, or of rule files.")],
+    of: Annotated[Schemas, typer.Argument(help="Of the settings file, of rule files, or of rule tests.")],
 ) -> None:
-    print_json(schema() if of is Schemas.SETTINGS else spec.schema())
+    match of:
+        case Schemas.SETTINGS:
+            print_json(schema())
+        case Schemas.RULES:
+            print_json(spec.schema())
+        case Schemas.TESTS:
+            from monitor.timeline import grammar
+
+            print_json(grammar.schema())

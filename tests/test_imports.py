@@ -45,7 +45,10 @@ MAY = {
     "monitor.evaluation": {
         "rules", "monitor.lists", "monitor.store.values", "monitor.delivery.policy", "msgspec",
     },
-    "monitor.rehearsal": {"rules.model", "monitor.store.values", "monitor.evaluation"},
+    "monitor.rehearsal": {"rules.model", "rules.pace", "monitor.store.values", "monitor.evaluation"},
+    "monitor.tally": {"rules.model", "monitor.store.values", "monitor.rehearsal", "msgspec"},
+    "monitor.comparison": {"rules.model", "monitor.tally"},
+    "monitor.history": {*SHARED, *LOUD, "rules.model", "monitor.source", "monitor.allowance", "msgspec"},
     "monitor.replay": {
         "rules.model", "monitor.store.values", "monitor.source.pages", "monitor.evaluation",
         "monitor.rehearsal",

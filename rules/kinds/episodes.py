@@ -111,6 +111,7 @@ class Episode:
     ended: str | None = None  #: why it is over already, at `last`
     level: int = 0  #: a higher one than was told is worth an update
     figures: tuple[int, ...] = ()  #: what the kind wants to say of it; the largest are remembered
+    strand: str = ""  #: episodes of different strands have nothing to do with each other
 
 
 class Told(Value, frozen=True, kw_only=True, array_like=True):
@@ -127,9 +128,10 @@ class Told(Value, frozen=True, kw_only=True, array_like=True):
     shown: tuple[int, ...] = ()  #: ids of the messages that it was raised with
     closed: int | None = None  #: up to when all is told: it is resolved
     closed_at: int | None = None  #: our time when it was resolved
+    strand: str = ""
 
     def touches(self, episode: Episode) -> bool:
-        return self.first <= episode.last and episode.first <= self.last
+        return self.first <= episode.last and episode.first <= self.last and self.strand == episode.strand
 
 
 class News(NamedTuple):
@@ -177,13 +179,14 @@ def _untold(episode: Episode, told: Iterable[Told]) -> Row | None:
 
 def _raised(episode: Episode, mark: Row, news: list[News], *, seen: int, now: int) -> Told:
     one = Told(
-        episode=str(mark.id),
+        episode=f"{mark.id}-{episode.strand}" if episode.strand else str(mark.id),
         found=now,
         first=episode.first,
         last=episode.last,
         over=episode.over,
         level=episode.level,
         figures=episode.figures,
+        strand=episode.strand,
     )
     news.append(News(one, Status.FIRING, mark.at))
     return _closed_if_over(one, episode, news, seen=seen, now=now)
@@ -244,6 +247,7 @@ class Story(Value, frozen=True, kw_only=True):
     began: int = 0  #: the time of the earliest row there ever was
     in_groups: bool = False  #: whether a row of a group was ever among them
     floor: int = 0  #: no row later than this was ever dropped
+    lost: int = 0  #: nor one later than this without being in `sums`
     sums: tuple[tuple[int, int], ...] = ()  #: of dropped rows, for kinds that need their number: time, rows
     fresh: tuple[Message, ...] = ()  #: taken in this step, and not yet looked at; stored by no state
 
@@ -270,18 +274,18 @@ def with_row(rows: list[Row], new: Row) -> bool:
     return True
 
 
-def needed_from(story: Story, lasts: int) -> int:
+def needed_from(story: Story, lasts: int, pending: int | None) -> int:
     """Rows before this are of no more use, unless others that belong to them are still on their way."""
-    newest = story.rows[-1].at
-    return min([newest, *(one.last for one in story.open)]) - lasts - GRACE
+    edge = min([story.rows[-1].at, *(one.last for one in story.open)]) - lasts
+    return (edge if pending is None else min(edge, pending)) - GRACE
 
 
-def retained(story: Story, lasts: int, *, now: int) -> Story:
+def retained(story: Story, lasts: int, pending: int | None, *, now: int) -> Story:
     """Without the rows that are no longer needed, and what was told so long ago that none is left of it."""
     rows = story.rows
     if not rows:
         return story
-    edge, past = needed_from(story, lasts), 0
+    edge, past = needed_from(story, lasts, pending), 0
     while rows[past].at < edge and rows[past].at + rows[past].lag * SECOND + GRACE < now:
         past += 1
     past = max(past, len(rows) - MAX_ROWS)
@@ -290,8 +294,9 @@ def retained(story: Story, lasts: int, *, now: int) -> Story:
         told = tuple(one for one in told if not _is_forgotten(one, rows[past].at, now))[-MAX_EPISODES:]
     if not past and len(told) == len(story.told):
         return story
-    floor = rows[past - 1].at if past else story.floor
-    return msgspec.structs.replace(story, rows=rows[past:], told=told, floor=max(floor, story.floor))
+    floor = max(rows[past - 1].at, story.floor) if past else story.floor
+    lost = floor if past else story.lost
+    return msgspec.structs.replace(story, rows=rows[past:], told=told, floor=floor, lost=lost)
 
 
 def _is_forgotten(one: Told, oldest: int, now: int) -> bool:
@@ -392,6 +397,7 @@ class Look(NamedTuple):
 
     episodes: Sequence[Episode] = ()
     due: int | None = None  #: when there may be more to see though no row comes
+    pending: int | None = None  #: since when the rows are needed for what will be seen then
 
 
 class Episodic(ABC):
@@ -484,7 +490,9 @@ class Episodic(ABC):
         if new or tick is not None:
             if looked.episodes or story.told:
                 story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
-            story = msgspec.structs.replace(self.retained(story, now=clock), kept=pool.trimmed(story.told))
+            story = msgspec.structs.replace(
+                self.retained(story, looked.pending, now=clock), kept=pool.trimmed(story.told)
+            )
         wait = self._wait(story, looked.due, pool, watch)
         return Ruling(
             state=story,
@@ -493,9 +501,13 @@ class Episodic(ABC):
             keep_until=None if wait else self._keep_until(story, clock),
         )
 
-    def retained(self, story: Story, *, now: int) -> Story:
+    def complete_from(self, story: Story) -> int:
+        """Since when the rows show all that was so: what they show of earlier times may lack something."""
+        return story.lost + self._reach if story.lost else 0
+
+    def retained(self, story: Story, pending: int | None, *, now: int) -> Story:
         """The story without what is no longer needed."""
-        return retained(story, self._lasts, now=now)
+        return retained(story, self._lasts, pending, now=now)
 
     def remembered(self, story: Story) -> int:
         """Until when, at least, the key is to be known, told or not."""
@@ -539,7 +551,7 @@ class Episodic(ABC):
             story.told,
             episodes,
             seen=story.seen,
-            complete_from=story.floor + self._reach if story.floor else 0,
+            complete_from=self.complete_from(story),
             now=now,
         )
         shown = {one.told.episode: pool.shown(one.told, back=self._shows) for one in news}

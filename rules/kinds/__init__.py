@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from rules.kinds import count, match, missed_call
+from rules.kinds import absence, any_value, change, count, match, missed_call, sequence, spike
 from rules.kinds.base import Kind
 
 KINDS: Final[Mapping[str, Kind]] = {
     "match": match.KIND,
+    "any": any_value.KIND,
     "count": count.KIND,
+    "spike": spike.KIND,
+    "absence": absence.KIND,
+    "change": change.KIND,
+    "sequence": sequence.KIND,
     "missed_call": missed_call.KIND,
 }

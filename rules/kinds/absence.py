@@ -7,6 +7,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
+
 from rules.calendars import CALENDAR_NAME, Calendar
 from rules.conditions import Condition
 from rules.fields import BY
@@ -57,6 +59,7 @@ class Absence(Episodic):
             interest=self._filter.interest,
             reach=timedelta(0),
             lasts=timedelta(0),
+            keeps=2,
             is_strict=True,
         )
 
@@ -68,7 +71,7 @@ class Absence(Episodic):
 
     def look(self, story: Story) -> Look:
         last = story.rows[-1]
-        gaps = [self._gap(row, self._due(row), after) for row, after in self._wide(story.rows)]
+        gaps = [self._gap(row, self._due(row), after) for row, after in self._wide(story)]
         due = self._due(last)
         gaps.append(
             Episode(
@@ -85,13 +88,18 @@ class Absence(Episodic):
             pending=min((gap.first for gap in ahead), default=None),
         )
 
-    def _wide(self, rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-        """The neighbours that are too far apart. Working time lasts no shorter: few need the calendar."""
-        return [
-            (row, after)
-            for row, after in pairwise(rows)
-            if after.at - row.at > self._lasting and after.at > self._due(row)
-        ]
+    def _wide(self, story: Story) -> list[tuple[Row, Row]]:
+        """The neighbours that are too far apart."""
+        return [pair for pair in pairwise(story.rows) if not self._is_dense(*pair, runs=story.sums)]
+
+    def _is_dense(self, row: Row, after: Row, *, runs: Sequence[tuple[int, int]]) -> bool:
+        """Whether all is well between two neighbours, by their distance or by rows that were dropped."""
+        # Working time lasts no shorter: most need no calendar.
+        return (
+            after.at - row.at <= self._lasting
+            or any(start <= row.at and after.at <= end for start, end in runs)
+            or after.at <= self._due(row)
+        )
 
     def _gap(self, row: Row, due: int, after: Row) -> Episode:
         return Episode(
@@ -108,6 +116,22 @@ class Absence(Episodic):
             return row.at + self._lasting
         return micros(calendar.after(moment_of(row.at), self._options.lasting))
 
+    def retained(self, story: Story, pending: int | None, *, now: int) -> Story:
+        """Of a run of messages, none too far from the next, the two ends say all: `sums` are the runs."""
+        runs: list[list[Row]] = []
+        for row in story.rows:
+            if runs and self._is_dense(runs[-1][-1], row, runs=story.sums):
+                runs[-1].append(row)
+            else:
+                runs.append([row])
+        spans = [(_start(run[0].at, story.sums), run[-1].at) for run in runs]
+        story = msgspec.structs.replace(
+            story,
+            rows=tuple(row for run in runs for row in (run[:1] + run[-1:] if run[1:] else run)),
+            sums=tuple((start, end) for start, end in spans if start < end),
+        )
+        return super().retained(story, pending, now=now)
+
     def facts(self, story: Story, told: Told) -> Facts:  # noqa: ARG002 - what was told says all
         return absence_facts(self._options, since=told.first, until=told.last)
 
@@ -118,6 +142,11 @@ class Absence(Episodic):
         with_ = f" with {self._condition.describe()}" if self._condition else ""
         each = f", for each {' and '.join(self.by)} known" if self.by else ""
         return f"no message{with_} for {allowed(self._options)}{each}"
+
+
+def _start(at: int, runs: Sequence[tuple[int, int]]) -> int:
+    """The start of the run that holds a time, though its first row be gone; or the time itself."""
+    return min((start for start, end in runs if start <= at <= end), default=at)
 
 
 def allowed(options: Options) -> str:

@@ -248,7 +248,7 @@ class Story(Value, frozen=True, kw_only=True):
     in_groups: bool = False  #: whether a row of a group was ever among them
     floor: int = 0  #: no row later than this was ever dropped
     lost: int = 0  #: nor one later than this without being in `sums`
-    sums: tuple[tuple[int, int], ...] = ()  #: of dropped rows, for kinds that need their number: time, rows
+    sums: tuple[tuple[int, int], ...] = ()  #: what the kind must know of dropped rows: pairs of its own
     fresh: tuple[Message, ...] = ()  #: taken in this step, and not yet looked at; stored by no state
 
     @property
@@ -338,10 +338,10 @@ class Pool:
             for id_ in ids
         )
 
-    def trimmed(self, told: Iterable[Told]) -> tuple[Kept, ...]:
-        """What must be kept: the newest messages, and those that open alerts show."""
+    def trimmed(self, told: Iterable[Told], number: int) -> tuple[Kept, ...]:
+        """What must be kept: so many of the newest messages, and those that open alerts show."""
         shown = {id_ for one in told if one.closed is None for id_ in one.shown}
-        newest = len(self._order) - MAX_MESSAGES
+        newest = len(self._order) - number
         return tuple(
             self._kept.get(id_) or Kept(at, id_, msgspec.Raw(ENCODER.encode(evidence(self._fresh[id_]))))
             for place, (at, id_) in enumerate(self._order)
@@ -405,6 +405,7 @@ class Episodic(ABC):
 
     `reach`: how far back the rows lie that decide what is so at some time. `lasts`: for how long after its
     last row an episode may go on or end. `shows`: how far before an episode the messages lie that it shows.
+    `keeps`: how many of the newest messages are kept to be shown.
     With `is_strict`, a row is passed over if rows around it were dropped already: the kind would judge
     wrongly by what is left. Others would only judge too mildly.
     """
@@ -418,6 +419,7 @@ class Episodic(ABC):
         reach: timedelta,
         lasts: timedelta,
         shows: timedelta = timedelta(0),
+        keeps: int = MAX_MESSAGES,
         is_strict: bool = False,
     ) -> None:
         self.by = tuple(by)
@@ -425,7 +427,7 @@ class Episodic(ABC):
         self.interest = interest
         self._read = reader(self.by)
         self._reach, self._lasts, self._shows = length(reach), length(reach + lasts), length(shows)
-        self._is_strict = is_strict
+        self._keeps, self._is_strict = keeps, is_strict
 
     @abstractmethod
     def is_row(self, message: Message) -> bool:
@@ -491,7 +493,7 @@ class Episodic(ABC):
             if looked.episodes or story.told:
                 story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
             story = msgspec.structs.replace(
-                self.retained(story, looked.pending, now=clock), kept=pool.trimmed(story.told)
+                self.retained(story, looked.pending, now=clock), kept=pool.trimmed(story.told, self._keeps)
             )
         wait = self._wait(story, looked.due, pool, watch)
         return Ruling(

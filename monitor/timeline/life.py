@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain, repeat
 from random import Random
 from typing import Final, TypeVar
 
@@ -19,7 +20,8 @@ from prometheus_client import CollectorRegistry
 from monitor.accounts import Accounts, Followed, read_of
 from monitor.clock import Clock
 from monitor.delivery.fleet import Fleet, Post
-from monitor.delivery.outbox import POLL_S, Deliverer
+from monitor.delivery.outbox import Deliverer
+from monitor.delivery.policy import SUM_EVERY
 from monitor.delivery.sinks.base import Sink
 from monitor.delivery.values import Receiver
 from monitor.drain import WATERMARK_MARGIN, Ask, Drain, ask, take
@@ -40,7 +42,11 @@ SEEN_AFTER: Final = SETTLE + WATERMARK_MARGIN + timedelta(seconds=0.5)
 """How long after it is due a timer can be judged."""
 
 PAGE: Final = 100
-LONGEST_PAUSE_S: Final = 60.0
+GATHERED_S: Final = Receiver(name="").gather.total_seconds() + 0.5
+PAUSES_S: Final = (GATHERED_S, SUM_EVERY.total_seconds() - GATHERED_S + 0.5)
+"""After these what waits for its like, and then what waits for its sum, can go."""
+
+LONGEST_PAUSE_S: Final = 300.0  # a retry has a time of its own, at which its deliverer wakes by itself
 
 
 class Telling(Writer):
@@ -91,7 +97,7 @@ class Life:
         self._metrics = Metrics(CollectorRegistry())
         self._writer = Telling(store, told=told)
         self._fleet = Fleet()
-        self._waiting = trio.Event()
+        self._news = trio.Event()  #: for who prods
         self._followed: dict[ListId, Followed] = {}
         self._lists = tuple(lists)
         self.accounts = Accounts(
@@ -210,25 +216,22 @@ class Life:
 
     def _nudge(self, names: Iterable[str]) -> None:
         self._fleet.nudge(names)
-        self._waiting.set()
+        self._news.set()
 
     def prod(self) -> None:
         """Something changed for the receivers: they answer differently, or our clock was set."""
         self._fleet.nudge()
-        self._waiting.set()
+        self._news.set()
 
     async def _prod(self) -> None:
         """Remind deliverers of what waits for its time: they look by themselves too often for a test."""
-        self._waiting.set()
         while True:
-            await self._waiting.wait()
-            self._waiting = trio.Event()
-            pause = POLL_S
-            while self._is_delivering():
-                with trio.move_on_after(pause) as patience:
-                    await self._waiting.wait()
-                pause = min(1.5 * pause, LONGEST_PAUSE_S) if patience.cancelled_caught else POLL_S
-                self._waiting = trio.Event()
+            self._fleet.nudge()
+            pauses = chain(PAUSES_S, repeat(LONGEST_PAUSE_S))
+            self._news = trio.Event()
+            while not self._news.is_set():
+                with trio.move_on_after(next(pauses) if self._is_delivering() else math.inf):
+                    await self._news.wait()
                 self._fleet.nudge()
 
     async def delivered(self) -> None:

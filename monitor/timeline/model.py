@@ -256,6 +256,6 @@ class Course:
 
     events: tuple[Event, ...]
     happened: tuple[tuple[float, str], ...]  #: the timeline as it went, in words
-    broken: tuple[str, ...] = ()  #: what must never be: rules that fail, a refusal, an alert told twice
+    broken: tuple[tuple[Place, str], ...] = ()  #: what must never be: a rule that fails, an alert told twice
     ended_at: float = 0.0
     pending: datetime | None = None  #: the earliest question that a rule was still waiting to ask

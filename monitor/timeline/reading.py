@@ -42,6 +42,7 @@ from rules.model import UserId, WatchSet
 from rules.text import Place, Problem, Source, SpecError
 
 SECOND: Final = timedelta(seconds=1)
+SETTLE: Final = timedelta(seconds=10)  # as `poll.settle`: what comes later waits for the second look
 USUAL_SIZE: Final = 48_000
 MOST: Final = 20_000  # entries of one test; more would take minutes
 
@@ -259,6 +260,10 @@ class _Reading:
 
     def _say(self, read: Read, place: Place) -> Say:
         to, is_group = self._to(read, place)
+        if read.get("late", SETTLE) > SETTLE:
+            self.refuse(
+                place, "CometChat shows rows a few seconds late: 10s here at most", example="late: 5s"
+            )
         files = tuple(map(attachment, read.get("attachments", ())))
         custom = read.get("custom")
         said = Say(

@@ -41,6 +41,7 @@ from monitor.timeline.script import Script, since
 from monitor.timeline.telling import happening
 from rules.engine import RuleSet
 from rules.model import Alert, Message, RuleName, Status, UserId, WatchSet
+from rules.text import Place
 
 APP: Final = "timeline"
 BEFORE: Final = timedelta(days=30)  # what was sent so long before the start still counts
@@ -108,7 +109,7 @@ class _Stage:
         self._last = -math.inf
         self._events: list[Event] = []
         self._happened: list[tuple[float, str]] = []
-        self._broken: dict[str, None] = {}
+        self._broken: dict[tuple[Place, str], None] = {}
         self._told: set[tuple[str, str, Status]] = set()
         self._life: _Living | None = None
 
@@ -219,7 +220,7 @@ class _Stage:
         try:
             await self._act(entry.action)
         except Refusal as refusal:
-            self._broken[f"{entry.place}: CometChat refuses this: {refusal}"] = None
+            self._broken[entry.place, f"CometChat refuses this: {refusal}"] = None
 
     async def _act(self, action: Action) -> None:
         match action:
@@ -292,7 +293,7 @@ class _Stage:
 
     def _note(self, evaluated: Evaluated) -> None:
         for fault in evaluated.outcome.faults:
-            self._broken[f'rule "{fault.rule}" failed: {fault.error}'] = None
+            self._broken[self._test.place, f'rule "{fault.rule}" failed: {fault.error}'] = None
         for finding in evaluated.committed.fresh:
             alert = finding.alert
             self._events.append(self._event(_what(alert), alert, reason=alert.resolution))
@@ -313,7 +314,8 @@ class _Stage:
         for alert in sent.alerts:
             key = (alert.id, receiver, alert.status)
             if key in self._told:
-                self._broken[f'{receiver} was told twice that "{alert.title}" is {alert.status}'] = None
+                said = f'{receiver} was told twice that "{alert.title}" is {alert.status}'
+                self._broken[self._test.place, said] = None
             self._told.add(key)
             self._events.append(
                 self._event(

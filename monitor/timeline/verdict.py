@@ -34,7 +34,7 @@ def judge(test: Test, course: Course) -> tuple[Failure, ...]:
     # What comes nearest to something missing is told there, and not once more as unexpected.
     near = {event.alert.id for _, event in missing if event}
     failures = [
-        *(Failure(place=test.place, message=broken) for broken in course.broken),
+        *(Failure(place=place, message=message) for place, message in course.broken),
         *(failure for failure, _ in missing),
         *(failure for one in test.expect if one.never for failure in _came(one, course.events)),
         *_unexpected(test, taken, course.events, near),

@@ -338,14 +338,14 @@ class Pool:
             for id_ in ids
         )
 
-    def trimmed(self, told: Iterable[Told], number: int) -> tuple[Kept, ...]:
-        """What must be kept: so many of the newest messages, and those that open alerts show."""
+    def trimmed(self, told: Iterable[Told], number: int, pending: int | None) -> tuple[Kept, ...]:
+        """What must be kept: so many of the newest, those that open alerts show, and the pending one."""
         shown = {id_ for one in told if one.closed is None for id_ in one.shown}
         newest = len(self._order) - number
         return tuple(
             self._kept.get(id_) or Kept(at, id_, msgspec.Raw(ENCODER.encode(evidence(self._fresh[id_]))))
             for place, (at, id_) in enumerate(self._order)
-            if place >= newest or id_ in shown
+            if place >= newest or id_ in shown or at == pending
         )
 
 
@@ -493,7 +493,8 @@ class Episodic(ABC):
             if looked.episodes or story.told:
                 story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
             story = msgspec.structs.replace(
-                self.retained(story, looked.pending, now=clock), kept=pool.trimmed(story.told, self._keeps)
+                self.retained(story, looked.pending, now=clock),
+                kept=pool.trimmed(story.told, self._keeps, looked.pending),
             )
         wait = self._wait(story, looked.due, pool, watch)
         return Ruling(

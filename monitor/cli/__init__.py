@@ -30,6 +30,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("asking", "Find out what your CometChat app shows us."),
     "messages": ("asking", "Show messages of a user, with every filter of the API."),
     "status": ("state", "Users, receivers and how far we have read."),
+    "explain": ("explaining", "Why an alert was raised, or what the rules made of a message."),
+    "rules": ("ruling", "List the rules, show one, draw where they lead."),
     "outbox": ("outbox", "List, show, redrive or drop what is to be delivered."),
     "mute": ("outbox", "Stop a rule's alerts for a while."),
     "mutes": ("outbox", "List the mutes in force."),

@@ -107,7 +107,7 @@ def pace(
     """Decide which of `alerts`, that are news to the store, are held; `states` are what `paced` named.
 
     An alert that begins is counted and judged. One whose id is in `known`, and the end of one, was judged
-    when it began: it only gets the severity and labels that it had then. What a rule finds while it is
+    when it began, and the store sees to it that it stays what it was. What a rule finds while it is
     `muted` is counted and not judged: nobody hears of it. Never raises for a stored state: one that can't be
     read is a fault, and begins anew.
     """
@@ -142,8 +142,6 @@ def _named(rules: RuleSet, alerts: Iterable[Alert]) -> Mapping[RuleName, Rule]:
 
 def _keys(rule: Rule, alert: Alert) -> Iterator[StateKey]:
     pacing = rule.pacing
-    if pacing.outside is not None:
-        yield _outside_key(alert)
     if alert.status is not Status.FIRING:
         return
     if pacing.surge or pacing.max_per_hour is not None:
@@ -152,10 +150,6 @@ def _keys(rule: Rule, alert: Alert) -> Iterator[StateKey]:
         yield SURGES
     if pacing.cooldown is not None:
         yield from _cooldown_keys(pacing.cooldown, alert)
-
-
-def _outside_key(alert: Alert) -> StateKey:
-    return StateKey(alert.rule, f"{PACE}/outside/{alert.id}")
 
 
 def _cooldown_keys(cooldown: Cooldown, alert: Alert) -> tuple[StateKey, ...]:
@@ -304,20 +298,6 @@ def told(cooldown: Cooldown, cooling: Cooling, at: datetime) -> Cooling:
     return Cooling(told=tuple(kept[-MOST_TOLD:]))
 
 
-# --- outside working time -----------------------------------------------------------------------------
-
-
-class Elsewhere(Value, frozen=True, kw_only=True):
-    """An alert was raised outside working time: it keeps that severity and those labels to its end."""
-
-    severity: Severity | None = None
-    labels: Mapping[str, str] = {}
-
-    def on(self, alert: Alert) -> Alert:
-        labels = {**alert.labels, **self.labels}
-        return msgspec.structs.replace(alert, severity=self.severity or alert.severity, labels=labels)
-
-
 # --- surges -------------------------------------------------------------------------------------------
 
 
@@ -425,6 +405,7 @@ class _Run:
         self._now = now
         self._desk = _Desk(states)
         self._shown: dict[tuple[AlertId, Status, int], Alert] = {}
+        self._outside: set[AlertId] = set()  #: began outside working time
         self._warnings: list[Alert] = []
         self._holds: dict[AlertId, Hold] = {}
         self._counted: dict[RuleName, Volume] = {}
@@ -433,7 +414,6 @@ class _Run:
         at = min(alert.event_at, self._now + AHEAD)
         if rule.pacing.outside is not None:
             alert = self._elsewhere(rule.pacing.outside, alert, at, is_new=is_new)
-            self._shown[alert.id, alert.status, alert.revision] = alert
         if not is_new:
             return
         self._count(rule, at)
@@ -470,12 +450,15 @@ class _Run:
                 self._end(name, surge, BACK, seen)
 
     def _elsewhere(self, outside: Outside, alert: Alert, at: datetime, *, is_new: bool) -> Alert:
-        key = _outside_key(alert)
+        """The alert as it is outside working time, if it began then."""
         if is_new and not outside.calendar.calendar.is_open(at):
-            begun = Elsewhere(severity=outside.severity, labels=dict(outside.labels))
-            self._desk.write(key, begun, expires_at=self._now + KEEP)
-        found = self._desk.read(key, Elsewhere)
-        return found.on(alert) if found else alert
+            self._outside.add(alert.id)
+        if alert.id not in self._outside:
+            return alert
+        labels = {**alert.labels, **outside.labels}
+        changed = msgspec.structs.replace(alert, severity=outside.severity or alert.severity, labels=labels)
+        self._shown[alert.id, alert.status, alert.revision] = changed
+        return changed
 
     def _count(self, rule: Rule, at: datetime) -> None:
         if not rule.pacing.surge and rule.pacing.max_per_hour is None:

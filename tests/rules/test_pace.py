@@ -202,24 +202,25 @@ def test_outside_working_time_an_alert_is_another() -> None:
     assert (by_day.severity, by_day.labels) == (Severity.CRITICAL, {"team": "day"})
 
 
-def test_an_alert_ends_where_it_began() -> None:
-    desk = Desk(a_rule(OUTSIDE, calendars=OFFICE))
-    by_day, at_night = an_alert(MONDAY.replace(hour=16)), an_alert(MONDAY.replace(hour=3))
-    desk.feed(by_day, at_night)
-    ends = desk.feed(the_end(at_night, MONDAY.replace(hour=10)), the_end(by_day, MONDAY.replace(hour=20)))
-    assert [(end.severity, end.labels["team"]) for end in ends.alerts] == [
-        (Severity.INFO, "night"),
-        (Severity.CRITICAL, "day"),
-    ]
-
-
-def test_an_alert_that_is_brought_up_to_date_stays_what_it_was() -> None:
+def test_what_is_told_of_an_alert_at_once_is_told_alike() -> None:
     rules = a_rule(OUTSIDE, calendars=OFFICE)
-    alert = an_alert(MONDAY.replace(hour=3))
-    later = replace(alert, revision=1, event_at=MONDAY.replace(hour=10))
-    found = pace(rules, {}, [later, alert], now=later.event_at)
-    assert [(one.revision, one.severity) for one in found.alerts] == [(1, Severity.INFO), (0, Severity.INFO)]
-    assert len(found.states) == 2  # where it began, and one alert counted
+    alert, by_day = an_alert(MONDAY.replace(hour=3)), MONDAY.replace(hour=10)
+    later = replace(alert, revision=1, event_at=by_day)
+    found = pace(rules, {}, [the_end(alert, by_day), later, alert], now=by_day)
+    assert [(one.status, one.revision) for one in found.alerts] == [
+        (Status.RESOLVED, 0),
+        (Status.FIRING, 1),
+        (Status.FIRING, 0),
+    ]
+    assert {(one.severity, one.labels["team"]) for one in found.alerts} == {(Severity.INFO, "night")}
+    assert len(found.states) == 1  # one alert was counted
+
+
+def test_what_was_raised_before_stays_what_it_was() -> None:
+    rules = a_rule(OUTSIDE, calendars=OFFICE)
+    alert = an_alert(MONDAY.replace(hour=16))
+    end = the_end(alert, MONDAY.replace(hour=20))
+    assert pace(rules, {}, [end], now=end.event_at, known={alert.id}).alerts == (end,)
 
 
 # --- cooldown -----------------------------------------------------------------------------------------

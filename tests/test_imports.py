@@ -58,6 +58,10 @@ MAY = {
         "monitor.accounts", "monitor.evaluation", "monitor.timers", "monitor.health", "monitor.lists",
         "monitor.delivery", "monitor.settings.text", "msgspec", "yaml", "re2", "prometheus_client",
     },
+    "monitor.explain": {
+        "rules", "monitor.lists", "monitor.store.values", "monitor.store.lookups", "monitor.delivery.policy",
+        "monitor.evaluation", "msgspec",
+    },
     "monitor.allowance": {*SHARED, *LOUD, "monitor.source", "monitor.schedule"},
     "monitor.trouble": {
         *SHARED, *LOUD, "rules", "monitor.source", "monitor.schedule", "monitor.allowance", "monitor.health",

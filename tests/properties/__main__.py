@@ -1,0 +1,48 @@
+"""`python -m tests.properties [--seconds N] [--seed N] [--kind KIND]`: exit code 1 on any difference."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from itertools import count
+
+from tests.properties.compare import Trial, case, shrunk
+from tests.properties.subjects import SUBJECTS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.properties", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="how long to try, all kinds together")
+    parser.add_argument("--seed", default="1", help="of all stories")
+    parser.add_argument("--kind", choices=sorted(SUBJECTS), action="append", help="of all without")
+    asked = parser.parse_args()
+    kinds = asked.kind or sorted(SUBJECTS)
+    cases, differences, end = dict.fromkeys(kinds, 0), 0, time.monotonic() + asked.seconds
+    for number in count():
+        if time.monotonic() >= end or differences >= 5:
+            break
+        kind = kinds[number % len(kinds)]
+        differences += not tried(kind, f"{asked.seed}-{kind}-{number}")
+        cases[kind] += 1
+    print(", ".join(f"{kind} {number}" for kind, number in cases.items()))
+    print(f"{sum(cases.values())} stories, {differences} differences")
+    return 1 if differences else 0
+
+
+def tried(kind: str, seed: str) -> bool:
+    subject, steps = case(SUBJECTS[kind], seed)
+    difference = Trial(subject).run(steps)
+    if difference is None:
+        return True
+    fewer = shrunk(subject, steps)
+    print(f"{seed}: {subject.options}")
+    for step in fewer:
+        rows = [f"{row.id}@{row.sent_at:%d %H:%M:%S}/{row.sender.id}" for row in step.messages]
+        print(f"  now {step.now}, rows {' '.join(rows) or '-'}, read to {step.watermark}")
+    print(f"  {Trial(subject).run(fewer)}")
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,6 +37,9 @@ from .values import Bundle, Entry, EntryId, EntryState, Kind, Notification, Noti
 OFFER: Final = 500
 """Most entries offered to the bundling policy at once: enough for a summary, and a short transaction."""
 
+OFFER_SUMMED: Final = 1_000
+"""And most of those that are summed: a storm of some minutes should be one sum, not ten."""
+
 PENDING, DELIVERED, DEAD, DROPPED = (
     EntryState.PENDING,
     EntryState.DELIVERED,
@@ -114,7 +117,7 @@ WAITING = (
         ~WAITS,
     )
     .order_by(entries.c.id)
-    .limit(OFFER)
+    .limit(bindparam("most"))
 )
 CONTENT = (
     select(BODY)
@@ -164,8 +167,8 @@ class Outbox(Part):
         """Take the next notification to send to `receiver`; unsettled after `lease` it is offered again.
 
         1. One that is due again, or whose lease ran out: the same id, the same entries.
-        2. Else up to 500 entries that are in no notification yet, and as many summed ones, are offered to
-           `choose`, oldest first; its bundle is stored as a notification with a fresh id before it is
+        2. Else up to 500 entries that are in no notification yet, and up to 1,000 summed ones, are offered
+           to `choose`, oldest first; its bundle is stored as a notification with a fresh id before it is
            returned.
         An entry waits while an older one of the same alert for the same receiver is unsettled, so that a
         resolution never overtakes its firing. None: nothing to send now, see `next_due`.
@@ -255,8 +258,8 @@ class Outbox(Part):
                 size=row.size,
                 summed=row.summed,
             )
-            for summed in (False, True)
-            for row in self._run(WAITING, {"to": receiver, "summed": summed})
+            for summed, most in ((False, OFFER), (True, OFFER_SUMMED))
+            for row in self._run(WAITING, {"to": receiver, "summed": summed, "most": most})
         ]
         return sorted(found, key=attrgetter("id"))
 

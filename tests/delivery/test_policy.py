@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from monitor.delivery.policy import MAX_BATCH_BYTES, RouteSpec, bundle, decide, route
-from monitor.store.values import Bundle, EntryState, Finding, Kind, Mute, Waiting
+from monitor.metrics import FATES
+from monitor.store.values import Bundle, EntryState, Fate, Finding, Kind, Mute, Waiting
 from rules.model import Alert, RuleName, Severity, Status, UserId
+from rules.pace import Hold, HoldKind
 from tests.delivery.samples import NOW, RANG_AT, an_alert, an_entry
 
 ANN, BEN = UserId("ann"), UserId("ben")
@@ -122,6 +125,55 @@ def test_the_reason_of_a_muted_alert_names_the_mute() -> None:
     assert only.reason == "muted until 2026-11-22 09:02:00 UTC by mute 3: deploy"
 
 
+# --- what is held -----------------------------------------------------------------------------------
+
+SILENT = {HoldKind.SHADOW: Fate.SHADOW, HoldKind.CALENDAR: Fate.CALENDAR, HoldKind.COOLDOWN: Fate.COOLDOWN}
+
+
+def held(alert: Alert, why: HoldKind, *mutes: Mute, routes: tuple[RouteSpec, ...] = (REST,)) -> Finding:
+    holds = {alert.id: Hold(why=why, reason=f"because of {why}")}
+    (finding,) = decide([alert], routes=routes, watch=WATCH, mutes=mutes, now=NOW, max_age=HOUR, holds=holds)
+    return finding
+
+
+@pytest.mark.parametrize(("why", "fate"), SILENT.items())
+def test_what_is_held_is_recorded_for_every_receiver_and_not_sent(why: HoldKind, fate: Fate) -> None:
+    finding = held(about(ANN), why, routes=(RouteSpec(receivers=("a", "b")),))
+    assert finding.fate is fate
+    assert [(r.receiver, r.state, r.reason, r.summed) for r in finding.routes] == [
+        ("a", EntryState.SUPPRESSED, f"because of {why}", False),
+        ("b", EntryState.SUPPRESSED, f"because of {why}", False),
+    ]
+
+
+@pytest.mark.parametrize("why", sorted(set(HoldKind) - set(SILENT)))
+def test_what_is_too_much_goes_into_a_sum(why: HoldKind) -> None:
+    finding = held(about(ANN), why)
+    (only,) = finding.routes
+    assert finding.fate is Fate.SUMMED
+    assert (only.state, only.reason, only.summed) == (EntryState.PENDING, f"because of {why}", True)
+
+
+def test_a_mute_silences_sums_too_and_old_news_is_a_digest_anyway() -> None:
+    muted = held(about(ANN), HoldKind.SURGE, a_mute())
+    assert (muted.fate, muted.routes[0].state) == (Fate.MUTED, EntryState.SUPPRESSED)
+    late = held(about(ANN, event_at=NOW - 2 * HOUR), HoldKind.SURGE)
+    assert (late.fate, late.routes[0].summed, late.routes[0].late) == (Fate.LATE, False, True)
+
+
+def test_an_end_is_not_held() -> None:
+    end = held(about(ANN, status=Status.RESOLVED, resolution="it is over"), HoldKind.SHADOW)
+    assert (end.fate, end.routes[0].state) == (Fate.SENT, EntryState.PENDING)
+
+
+def test_the_fate_of_an_alert_without_a_route_is_that() -> None:
+    assert held(about(ANN), HoldKind.SHADOW, routes=()).fate is Fate.UNROUTED
+
+
+def test_every_fate_is_a_word_of_the_metric() -> None:
+    assert set(FATES) == set(Fate)
+
+
 # --- what goes into one message ---------------------------------------------------------------------
 
 
@@ -157,6 +209,24 @@ def test_old_news_waits_to_be_gathered_and_then_goes_as_one_digest_before_the_re
 def test_old_news_does_not_count_towards_a_summary() -> None:
     waiting = [an_entry(n, late=True) for n in range(1, 9)]
     assert numbers(for_people(*waiting, an_entry(9))) == (Kind.ALERTS, (9,))
+
+
+def test_what_is_summed_waits_to_be_gathered_and_then_goes_as_one_sum() -> None:
+    def summed(number: int, waits_s: float = 0) -> Waiting:
+        return replace(an_entry(number, waits_s=waits_s), summed=True)
+
+    storm = [summed(n) for n in range(2, 40)]
+    assert for_people(summed(1, waits_s=299), *storm) is None
+    assert numbers(for_people(summed(1, waits_s=299), an_entry(40))) == (Kind.ALERTS, (40,))
+    assert numbers(for_people(summed(1, waits_s=300), *storm, an_entry(40))) == (
+        Kind.SUMMARY,
+        tuple(range(1, 40)),
+    )
+
+
+def test_a_machine_gets_what_is_summed_in_batches_as_ever() -> None:
+    entries = [an_entry(1), replace(an_entry(2), summed=True), an_entry(3)]
+    assert numbers(for_machine(*entries)) == (Kind.ALERTS, (1, 2, 3))
 
 
 def test_a_summary_is_firing_when_anything_in_it_is() -> None:

@@ -73,6 +73,15 @@ def test_many_summed_entries_never_stand_before_the_others(
     assert offers == [[("s1", True), ("s2", True), ("a1", False), ("a2", False)]]
 
 
+def test_a_storm_is_offered_as_one_sum(store: Store) -> None:
+    with store.write() as tx:
+        storm = (f"s{n}" for n in range(outbox.OFFER_SUMMED + 3))
+        tx.commit(found(*storm, routes=(Route(receiver="ops", summed=True),)))
+        sizes = [len(claimed(tx, choose=all_alike).alerts) for _ in range(2)]
+    assert sizes == [outbox.OFFER_SUMMED, 3]
+    assert outbox.OFFER_SUMMED > outbox.OFFER
+
+
 def test_a_claimed_alert_that_is_brought_up_to_date_is_sent_as_it_is_now(store: Store) -> None:
     with store.write() as tx:
         tx.commit(found("a1"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Final
 
 from monitor.delivery.policy import RouteSpec
 from monitor.evaluation import Orders
@@ -13,12 +15,13 @@ from monitor.lists import ONE_FOR_ALL
 from monitor.roster import Roster, Uids, roster
 from monitor.schedule.turns import Wish
 from monitor.settings import Reader, Settings, SettingsError
-from monitor.settings.text import source_of
+from monitor.settings.text import beside, source_of
 from monitor.settings.uids import uids
 from monitor.terms import terms_of
 from rules import spec
 from rules.engine import RuleSet
 from rules.model import UserId
+from rules.names import no_files
 from rules.text import Problem, Source, SpecError
 
 
@@ -29,13 +32,14 @@ class Configuration:
     settings: Settings
     rules: RuleSet
     sources: tuple[Source, ...]  #: the texts that the rules came from
+    named: tuple[Source, ...]  #: the texts of the files that those name: of lists, of holidays
     listed: Mapping[str, tuple[UserId, ...]]  #: the uids that stand in the files of cohorts
     files: frozenset[Path]
     roster: Roster  #: who is watched, as far as it is known now
 
     def is_same(self, other: Configuration) -> bool:
         """Whether the same was written, to the letter where rules are concerned."""
-        ours, theirs = ((one.settings, one.sources, one.listed) for one in (self, other))
+        ours, theirs = ((one.settings, one.sources, one.named, one.listed) for one in (self, other))
         return ours == theirs
 
     def finding(self, found: Uids) -> Configuration:
@@ -91,8 +95,16 @@ def complete(reader: Reader, settings: Settings) -> Configuration:
     packs = list(_packs(reader, settings, problems))
     paths = list(_paths(reader, settings, problems))
     sources = (*packs, *_texts(paths, problems))
+    files = _Beside(packs=frozenset(pack.name for pack in packs))
     try:
-        rules = spec.load(sources, app=settings.api.app, link=settings.alerts.link)
+        rules = spec.load(
+            sources,
+            app=settings.api.app,
+            link=settings.alerts.link,
+            read=files,
+            shadow=settings.rules.shadow,
+            off=settings.rules.off,
+        )
     except SpecError as error:
         problems += (_in_settings(reader, problem) for problem in error.problems)
         raise SettingsError(tuple(problems)) from error
@@ -103,8 +115,9 @@ def complete(reader: Reader, settings: Settings) -> Configuration:
         settings=settings,
         rules=rules,
         sources=sources,
+        named=tuple(files.read.values()),
         listed=listed,
-        files=frozenset((*reader.files, *paths, *lists)),
+        files=frozenset((*reader.files, *paths, *map(Path, files.read), *lists)),
         roster=roster(settings, listed=listed, found={}),
     )
 
@@ -177,7 +190,29 @@ def _texts(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Source]:
             problems += error.problems
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beside:
+    """Reads the files that rule files name, each once, and keeps what it read."""
+
+    packs: frozenset[str]
+    read: dict[str, Source] = field(default_factory=dict)  #: by the path
+
+    def __call__(self, name: str, asked_by: str) -> Source:
+        if asked_by in self.packs:
+            return no_files(name, asked_by)
+        path = str(Path(asked_by).parent / name)
+        if path not in self.read:
+            self.read[path] = beside(name, asked_by)
+        return self.read[path]
+
+
+IN_SETTINGS: Final = re.compile(r"rules\.(?P<key>shadow|off)\[(?P<position>[0-9]+)\]")
+
+
 def _in_settings(reader: Reader, problem: Problem) -> Problem:
-    """The link's template stands in the settings: the rules can't know where."""
-    is_link = problem.place == spec.LINK
-    return problem._replace(place=reader.place(("alerts", "link"))) if is_link else problem
+    """The link's template and some names of rules stand in the settings: the rules can't know where."""
+    if problem.place == spec.LINK:
+        return problem._replace(place=reader.place(("alerts", "link")))
+    if found := IN_SETTINGS.fullmatch(problem.place.source):
+        return problem._replace(place=reader.place(("rules", found["key"], int(found["position"]))))
+    return problem

@@ -103,3 +103,66 @@ def reading_cost(folder: Path, users: int) -> float:
     began = process_time()
     assert len(read(config, {}).orders.watch) == users
     return process_time() - began
+
+
+# --- what rule files name ---------------------------------------------------------------------------
+
+BLOCKED = """\
+lists: {blocked: {file: words.txt}}
+rules: [{name: blocked-word, when: {text: {list: blocked}}}, {name: pictures, when: {type: image}}]
+"""
+
+
+def with_rules(folder: Path, words: str | None = "refund\n", settings: str = "") -> Configuration:
+    config = write(folder)
+    ours = f'files: ["more/*.yaml"], packs: []{settings}'
+    config.write_text(TEXT.replace('files: ["more/*.yaml"]', ours), encoding="utf-8")
+    (folder / "more" / "own.yaml").write_text(BLOCKED, encoding="utf-8")
+    if words is not None:
+        (folder / "more" / "words.txt").write_text(words, encoding="utf-8")
+    return read(config, {})
+
+
+def test_a_file_of_words_stands_beside_its_rule_file_and_is_looked_at(tmp_path: Path) -> None:
+    first = with_rules(tmp_path)
+    assert tmp_path / "more" / "words.txt" in first.files
+    assert first.is_named(tmp_path / "more" / "words.txt")
+    assert with_rules(tmp_path).is_same(first)
+    other = with_rules(tmp_path, "refund\nchargeback\n")
+    assert not other.is_same(first)
+    assert other.rules.fingerprints == first.rules.fingerprints
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "expected"),
+    [
+        (
+            None,
+            "",
+            "own.yaml:1:25: words.txt: can't be read: No such file or directory; mend its name or its "
+            "permissions",
+        ),
+        ("ok\n\x07\n", "", "words.txt:2:1: a control character stands here"),
+        (
+            "ok\n",
+            ", shadow: [blocked-wrod]",
+            'c.yaml:6:53: rules.shadow: there is no rule "blocked-wrod" (did you mean "blocked-word"?)',
+        ),
+        (
+            "ok\n",
+            ", off: [pictures, no-such]",
+            'c.yaml:6:60: rules.off: there is no rule "no-such"; there are blocked-word, pictures',
+        ),
+    ],
+)
+def test_what_is_wrong_with_them_is_told_with_its_place(
+    tmp_path: Path, words: str | None, settings: str, expected: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        with_rules(tmp_path, words, settings)
+    assert expected in str(caught.value)
+
+
+def test_settings_put_rules_in_shadow_and_out_of_work(tmp_path: Path) -> None:
+    loaded = with_rules(tmp_path, settings=", shadow: [blocked-word], off: [pictures]").rules
+    assert {rule.name: rule.pacing.shadow for rule in loaded.rules} == {"blocked-word": True}

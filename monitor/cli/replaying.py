@@ -13,7 +13,7 @@ from monitor.configuration import read
 from monitor.errors import ConfigError
 from monitor.evaluation import Orders
 from monitor.replay import Replayed, everybody, replay
-from monitor.settings.text import source_of
+from monitor.settings.text import beside, source_of
 from monitor.source.pages import Undecodable
 from rules import spec
 from rules.text import SpecError
@@ -55,7 +55,7 @@ def _orders(ctx: typer.Context, rules: list[Path], bodies: list[bytes]) -> Order
         return read(source.config, source.env).orders
     try:
         sources = [*map(spec.pack, spec.PACKS), *map(source_of, rules)]
-        loaded = spec.load(sources, app="replay")
+        loaded = spec.load(sources, app="replay", read=beside)
     except SpecError as error:
         raise ConfigError(str(error)) from error
     return Orders(rules=loaded, watch=everybody(bodies), routes=(), max_age=timedelta.max)

@@ -207,6 +207,14 @@ class Rules(Section):
     files: tuple[FileName, ...] = Field(
         default=(), examples=[["/etc/cometwatch/rules/*.yaml"]], description="Paths, or patterns with *."
     )
+    shadow: tuple[str, ...] = Field(
+        default=(),
+        examples=[["big-attachment"]],
+        description="Rules whose alerts are recorded and counted, and sent to nobody.",
+    )
+    off: tuple[str, ...] = Field(
+        default=(), examples=[["mention"]], description="Rules that are checked and not run."
+    )
 
 
 class SlackSink(Confidant):

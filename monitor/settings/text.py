@@ -56,6 +56,11 @@ def source_of(path: Path, *, hint: str = "mend its name or its permissions") -> 
     raise SpecError([Problem(Place(str(path)), problem)])
 
 
+def beside(name: str, asked_by: str) -> Source:
+    """The text of a file that another file names, relative to that one. Raises SpecError."""
+    return source_of(Path(asked_by).parent / name)
+
+
 def read(source: Source) -> Document:
     """The document in `source`; an empty one is an empty mapping. Raises SpecError with every problem."""
     document = Document(source.name)

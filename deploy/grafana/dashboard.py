@@ -266,6 +266,51 @@ BUDGET: Final = Row(
     ),
 )
 
+PACE: Final = Row(
+    title="How much rules say",
+    panels=(
+        Graph(
+            title="Alerts by what became of them",
+            text="Alerts that began: sent, late (in a digest), summed (in a sum of many), or recorded only:"
+            " in shadow, outside a calendar, cooling down, muted, unrouted.",
+            queries=[
+                ("sum by (fate) (increase(cometwatch_rule_alerts_total{@}[$__rate_interval]))", "{{fate}}")
+            ],
+            unit="short",
+            alert="CometwatchRuleUnrouted",
+            stacked=True,
+        ),
+        Graph(
+            title="Alerts an hour by rule",
+            text="What each rule found within an hour, whatever became of it: what would be sent if a rule in"
+            " shadow went live.",
+            queries=[("sum by (rule) (increase(cometwatch_rule_alerts_total{@}[1h]))", "{{rule}}")],
+            unit="short",
+            alert="CometwatchRuleSummed",
+        ),
+        Graph(
+            title="Share of a surge",
+            text="What each rule found within an hour, as a share of what would be a surge. A rule with less"
+            " than a day of history has none.",
+            queries=[
+                (
+                    "sum by (rule) (increase(cometwatch_rule_alerts_total{@}[1h]))"
+                    " / (max by (rule) (cometwatch_rule_hourly_alerts_limit{@}) > 0)",
+                    "{{rule}}",
+                )
+            ],
+            unit="percentunit",
+            alert="CometwatchRuleSummed",
+        ),
+        Graph(
+            title="Usual alerts an hour",
+            text="The most alerts of each rule in an hour, but for one hour in twenty of the last week.",
+            queries=[("max by (rule) (cometwatch_rule_hourly_alerts_usual{@})", "{{rule}}")],
+            unit="short",
+        ),
+    ),
+)
+
 OUTBOX: Final = Row(
     title="Outbox",
     panels=(
@@ -460,7 +505,7 @@ PROCESS: Final = Row(
     ),
 )
 
-ROWS: Final = (POLLING, FRESHNESS, BUDGET, OUTBOX, ERRORS, PROCESS)
+ROWS: Final = (POLLING, FRESHNESS, BUDGET, PACE, OUTBOX, ERRORS, PROCESS)
 
 
 def build() -> model.Dashboard:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import yaml
 
-from rules.calendars import CALENDARS, Written, finished
+from rules.calendars import CALENDARS, Calendar, Written, finished
 from rules.grammar import (
     LIST_NAME,
     LISTS,
@@ -22,7 +23,7 @@ from rules.grammar import (
     shown,
 )
 from rules.names import Definition, Entry, Names, Pack, entries_of, entry_problem
-from rules.text import Place, Problem, Source, SpecError
+from rules.text import Place, Problem, Source, SpecError, written
 from rules.when import CONDITION_NAME, DEFINED, MESSAGE_CONDITIONS
 
 MAX_NAMES: Final = 1_000
@@ -154,53 +155,50 @@ def schemas() -> dict[str, Any]:
 # --- gathering --------------------------------------------------------------------------------------
 
 
+class Known(NamedTuple):
+    """What was defined under a name: where, what, and whether it is there to be replaced."""
+
+    place: Place
+    says: object
+    gives_way: bool
+
+
 @dataclass(kw_only=True)
 class Gathering:
-    """Fills `names` with what all files define; what is wrong goes to the reports of the files."""
+    """Fills `names` with what all files define; what is wrong goes to the reports of the files.
+
+    What a pack defines, and a list's `default`, gives way to a definition of the same name elsewhere.
+    """
 
     names: Names
-    seen: dict[tuple[str, str], Place] = field(default_factory=dict)  #: by what it is, and name
+    known: dict[tuple[str, str], Known] = field(default_factory=dict)  #: by what it is, and name
 
     def lists(self, files: Sequence[RuleFile]) -> None:
-        """Those that are only a default come last, and give way."""
-        for is_default in (False, True):
-            for file in files:
-                for name, key, node in _pairs(file, "lists"):
-                    if _is_default(node) is is_default:
-                        self._list(name, key, node, file, is_default=is_default)
-
-    def _list(self, name: str, key: yaml.Node, node: yaml.Node, file: RuleFile, *, is_default: bool) -> None:
-        gives_way = is_default and name in self.names.lists and ("default", name) not in self.seen
-        if gives_way or self._is_new("list", name, key, file):
+        found = [(_is_default(node) or _is_pack(file), name, key, node, file)
+                 for file in files for name, key, node in _pairs(file, "lists")]  # fmt: skip
+        for gives_way, name, key, node, file in sorted(found, key=itemgetter(0)):
             entries = tuple(_entries(node, file))
-            if not gives_way:
+            texts = tuple(entry.text for entry in entries)
+            if self._is_new("list", name, key, file, says=texts, gives_way=gives_way):
                 self.names.lists[name] = entries
-        if is_default:
-            self.seen[("default", name)] = file.report.place(key)
 
     def calendars(self, files: Sequence[RuleFile]) -> None:
-        for file in files:
+        for file in sorted(files, key=_is_pack):
             node = file.parts.get("calendars")
             read: Mapping[str, Written] = (CALENDARS.shape.read(node, file.report) or {}) if node else {}
             keys = {key.value: key for key, _ in node.value} if node and read else {}
-            for name, written in read.items():
-                if self._is_new("calendar", name, keys[name], file):
-                    self._calendar(name, written, file)
-
-    def _calendar(self, name: str, written: Written, file: RuleFile) -> None:
-        sources = [_file(one.name, one.place, file) for one in written.files]
-        try:
-            self.names.calendars[name] = finished(written, [one for one in sources if one])
-        except SpecError as error:
-            file.report.problems += error.problems
-            self.names.calendars[name] = written.calendar  # known, though nothing is loaded with it
+            for name, written_ in read.items():
+                calendar = _calendar(written_, file)
+                if self._is_new("calendar", name, keys[name], file, says=calendar, gives_way=_is_pack(file)):
+                    self.names.calendars[name] = calendar
 
     def conditions(self, files: Sequence[RuleFile]) -> None:
         """Note all, then read each after those it uses, so that a mistake is told once."""
         defined: dict[str, RuleFile] = {}
-        for file in files:
+        for file in sorted(files, key=_is_pack):
             for name, key, node in _pairs(file, "conditions"):
-                if self._is_new("condition", name, key, file):
+                says = written(node, file.source.text)
+                if self._is_new("condition", name, key, file, says=says, gives_way=_is_pack(file)):
                     self.names.conditions[name] = Definition(node, file.source.name)
                     defined[name] = file
         done: set[str] = set()
@@ -239,14 +237,32 @@ class Gathering:
         read = PACK.shape.read(node, file.report) if node else None
         if read is None or node is None:
             return None
-        return Pack(**read) if self._is_new("pack", read["id"], node, file) else None
+        return Pack(**read) if self._is_new("pack", read["id"], node, file, says=object()) else None
 
-    def _is_new(self, what: str, name: str, key: yaml.Node, file: RuleFile) -> bool:
-        if (what, name) in self.seen:
-            file.report.refuse(key, f'there is a {what} "{name}" already, at {self.seen[what, name]}')
-            return False
-        self.seen[what, name] = file.report.place(key)
-        return True
+    def _is_new(
+        self, what: str, name: str, key: yaml.Node, file: RuleFile, *, says: object, gives_way: bool = False
+    ) -> bool:
+        """Whether the definition counts. Those that give way must come last."""
+        place = file.report.place(key)
+        known = self.known.setdefault((what, name), Known(place, says, gives_way))
+        if known.place == place:
+            return True
+        if not gives_way or (known.gives_way and known.says != says):
+            file.report.refuse(key, f'there is a {what} "{name}" already, at {known.place}')
+        return False
+
+
+def _calendar(written_: Written, file: RuleFile) -> Calendar:
+    sources = [_file(one.name, one.place, file) for one in written_.files]
+    try:
+        return finished(written_, [one for one in sources if one])
+    except SpecError as error:
+        file.report.problems += error.problems
+        return written_.calendar  # known, though nothing is loaded with it
+
+
+def _is_pack(file: RuleFile) -> bool:
+    return "pack" in file.parts
 
 
 def _pairs(file: RuleFile, part: str) -> Sequence[tuple[str, yaml.Node, yaml.Node]]:

@@ -41,6 +41,7 @@ from rules.text import Place, Problem, Source, SpecError, written
 from rules.when import CALL_CONDITIONS, MESSAGE_CONDITIONS
 
 __all__ = [
+    "DEFAULT_PACKS",
     "LINK",
     "PACKS",
     "Place",
@@ -54,7 +55,12 @@ __all__ = [
 ]
 
 LINK: Final = Place("alerts.link")  #: the template of links is a setting, beside the rule files
-PACKS: Final = ("attachments", "mentions", "missed-calls")
+PACKS: Final = (
+    *("attachments", "edits", "first-contact", "floods", "keywords", "mentions", "missed-calls"),
+    *("quiet-agent", "unanswered"),
+)
+DEFAULT_PACKS: Final = ("missed-calls", "attachments", "mentions")
+"""What is looked for unless the operator says what."""
 
 DEFAULT_KIND: Final = "match"
 

@@ -32,7 +32,7 @@ HOLDING = """rules:
 
 
 def orders(*sources: Source, messages: Sequence[Message]) -> Orders:
-    rules = spec.load(sources or [*map(spec.pack, spec.PACKS)], app="test")
+    rules = spec.load(sources or [*map(spec.pack, spec.DEFAULT_PACKS)], app="test")
     routes = (RouteSpec(receivers=("ops",)),)
     return Orders(rules=rules, watch=taking_part(messages), routes=routes, max_age=timedelta.max)
 

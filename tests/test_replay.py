@@ -16,7 +16,7 @@ RECORDED = (Path(__file__).parent / "data" / "list-user-messages.json").read_byt
 
 
 def orders(*bodies: bytes) -> Orders:
-    rules = spec.load([*map(spec.pack, spec.PACKS)], app="test")
+    rules = spec.load([*map(spec.pack, spec.DEFAULT_PACKS)], app="test")
     return Orders(rules=rules, watch=everybody(bodies), routes=(), max_age=timedelta.max)
 
 

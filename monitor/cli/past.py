@@ -156,7 +156,12 @@ def rules_of(names: Sequence[str], *, app: str, link: str | None = None) -> Rule
     try:
         sources = [found for name in names for found in _sources(name)]
         return spec.load(
-            sources or [*map(spec.pack, spec.PACKS)], app=app, link=link, read=_beside, shadow=(), off=()
+            sources or [*map(spec.pack, spec.DEFAULT_PACKS)],
+            app=app,
+            link=link,
+            read=_beside,
+            shadow=(),
+            off=(),
         )
     except SpecError as error:
         raise ConfigError(str(error)) from error

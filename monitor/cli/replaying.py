@@ -54,7 +54,7 @@ def _orders(ctx: typer.Context, rules: list[Path], bodies: list[bytes]) -> Order
     if source.config is not None:
         return read(source.config, source.env).orders
     try:
-        sources = [*map(spec.pack, spec.PACKS), *map(source_of, rules)]
+        sources = [*map(spec.pack, spec.DEFAULT_PACKS), *map(source_of, rules)]
         loaded = spec.load(sources, app="replay", read=beside)
     except SpecError as error:
         raise ConfigError(str(error)) from error

@@ -22,7 +22,7 @@ from rules.model import (
     WatchSet,
     fingerprint,
 )
-from rules.spec import PACKS, load, pack
+from rules.spec import DEFAULT_PACKS, load, pack
 from tests.rules.builders import (
     ANN,
     APP,
@@ -203,7 +203,7 @@ def found(rules: RuleSet, messages: list[Message]) -> list[int]:
 
 @given(data=st.data())
 def test_event_findings_do_not_depend_on_steps_or_order(data: st.DataObject) -> None:
-    rules = load([pack(name) for name in PACKS], app=APP)
+    rules = load([pack(name) for name in DEFAULT_PACKS], app=APP)
     rows = [msgspec.structs.replace(m, id=MessageId(number)) for number, m in enumerate(MESSAGES[:3])]
     whole = Bench(rules)
     whole.feed(*rows)
@@ -214,7 +214,7 @@ def test_event_findings_do_not_depend_on_steps_or_order(data: st.DataObject) -> 
 
 
 def test_only_correlating_rules_want_states() -> None:
-    rules = load([pack(name) for name in PACKS], app=APP)
+    rules = load([pack(name) for name in DEFAULT_PACKS], app=APP)
     keys = wanted(rules, [a_message(), a_call("unanswered"), a_call("busy", session="s2")])
     assert sorted(keys) == [("missed-call", "s1"), ("missed-call", "s2")]
 
@@ -223,15 +223,16 @@ def test_only_correlating_rules_want_states() -> None:
 
 
 def test_the_packs_name_their_rules_as_published() -> None:
-    rules = load([pack(name) for name in PACKS], app=APP)
-    assert sorted(rules.fingerprints) == ["attachment", "mention", "missed-call"]
+    rules = load([pack(name) for name in DEFAULT_PACKS], app=APP)
+    names = ["attachment", "attachment-large", "attachment-risky", "mention", "missed-call"]
+    assert sorted(rules.fingerprints) == names
     assert rules.warnings == ()
 
 
 def test_the_packs_find_a_missed_call_an_attachment_and_a_mention() -> None:
     from tests.rules.test_templates import MEDIA
 
-    bench = Bench(load([pack(name) for name in PACKS], app=APP))
+    bench = Bench(load([pack(name) for name in DEFAULT_PACKS], app=APP))
     bench.feed(MEDIA, a_call("unanswered", 45, number=2), a_message(id=MessageId(3), text="hello"))
     assert {alert.rule: alert.title for alert in bench.told} == {
         "attachment": "Attachment from Ann Archer (ann) to Bob Brown (bob)",

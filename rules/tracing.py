@@ -39,7 +39,7 @@ MAX_FOUND: Final = 300
 JOINED: Final = {AllOf: "all of these", AnyOf: "one of these", Not: "not"}
 
 
-class Traced(Value, frozen=True, kw_only=True):
+class Traced(Value, frozen=True, kw_only=True, omit_defaults=False):
     """One condition with what it says of a message, and the same of all inside it."""
 
     said: str  #: what it asks, in words

@@ -15,6 +15,7 @@ from monitor.configuration import Configuration, read
 from monitor.errors import ConfigError, StoreError
 from monitor.explain.graph import Format, graph, written
 from monitor.logs import one_line
+from monitor.settings.forms import duration_text
 from monitor.store.lookups import Volume
 from rules.engine import Rule
 from rules.model import Labels, RuleName, Value
@@ -150,9 +151,10 @@ def _paced(pacing: Pacing) -> Iterator[str]:
     if pacing.outside:
         yield f"another severity or label outside {pacing.outside.calendar.name}"
     if pacing.cooldown:
-        growing = f", growing to {pacing.cooldown.growing_to}" if pacing.cooldown.growing_to else ""
-        alike = f" for the same {', '.join(pacing.cooldown.by)}" if pacing.cooldown.by else ""
-        yield f"cooldown of {pacing.cooldown.lasts}{growing}{alike}"
+        longest, by = pacing.cooldown.growing_to, pacing.cooldown.by
+        growing = f", growing to {duration_text(longest)}" if longest else ""
+        alike = f", for the same {', '.join(by)}" if by else ""
+        yield f"cooldown of {duration_text(pacing.cooldown.lasts)}{growing}{alike}"
     if pacing.max_per_hour is not None:
         yield f"at most {pacing.max_per_hour} an hour, the rest in sums"
     if not pacing.surge:

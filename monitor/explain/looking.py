@@ -44,7 +44,7 @@ class MessageRecord(Value, frozen=True, kw_only=True):
     rejects: tuple[Reject, ...] = ()
 
 
-class Remembered(Value, frozen=True, kw_only=True):
+class Remembered(Value, frozen=True, kw_only=True, omit_defaults=False):
     """What a rule remembers under one key that the message has to do with."""
 
     key: str
@@ -57,7 +57,7 @@ class Remembered(Value, frozen=True, kw_only=True):
     alerts: tuple[AlertId, ...] = ()
 
 
-class Looked(Value, frozen=True, kw_only=True):
+class Looked(Value, frozen=True, kw_only=True, omit_defaults=False):
     """What one rule makes of the message."""
 
     rule: str
@@ -69,7 +69,7 @@ class Looked(Value, frozen=True, kw_only=True):
     alerts: tuple[AlertId, ...] = ()
 
 
-class Reached(Value, frozen=True, kw_only=True):
+class Reached(Value, frozen=True, kw_only=True, omit_defaults=False):
     """Whether one list brought the message."""
 
     list: ListId

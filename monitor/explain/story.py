@@ -23,7 +23,7 @@ class AlertRecord(Value, frozen=True, kw_only=True):
     attempts: Mapping[NotificationId, tuple[Attempt, ...]] = {}
 
 
-class Step(Value, frozen=True, kw_only=True):
+class Step(Value, frozen=True, kw_only=True, omit_defaults=False):
     """Something that happened, by our clock."""
 
     at: datetime
@@ -31,7 +31,7 @@ class Step(Value, frozen=True, kw_only=True):
     after_s: float | None = None  #: since the step before
 
 
-class Cause(Value, frozen=True, kw_only=True):
+class Cause(Value, frozen=True, kw_only=True, omit_defaults=False):
     """What made the alert, brought it up to date, or ended it."""
 
     what: str  #: raised, resolved, or brought up to date
@@ -45,7 +45,7 @@ class Cause(Value, frozen=True, kw_only=True):
     after: str | None = None
 
 
-class Told(Value, frozen=True, kw_only=True):
+class Told(Value, frozen=True, kw_only=True, omit_defaults=False):
     """What became of the alert at one receiver."""
 
     entry: int
@@ -62,7 +62,7 @@ class Told(Value, frozen=True, kw_only=True):
     after_event_s: float | None = None  #: from what happened to the end
 
 
-class Story(Value, frozen=True, kw_only=True):
+class Story(Value, frozen=True, kw_only=True, omit_defaults=False):
     """The story of an alert."""
 
     skew_s: float  #: CometChat's clock minus ours, when the rows came

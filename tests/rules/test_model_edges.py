@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rules.kinds.base import MAX_ENTRIES, MAX_EVIDENCE, MAX_KEY, MAX_TEXT, correlation_key, evidence
-from rules.model import Message, Party, UserId, digest, fingerprint, watched
+from rules.model import Message, Party, UserId, WatchSet, digest, fingerprint, watched
 from tests.rules.builders import ANN, BOB, a_call, a_message, in_group
 
 
@@ -40,7 +40,7 @@ def test_who_takes_part(message: Message, users: tuple[str, ...]) -> None:
 
 
 def test_watched_users_come_in_order_and_once() -> None:
-    watch = {UserId("ann"): {}, UserId("bob"): {}}
+    watch: WatchSet = {UserId("ann"): {}, UserId("bob"): {}}
     assert watched(["bob", "zoe", "ann", "bob"], watch) == ("bob", "ann")
 
 

@@ -15,6 +15,7 @@ import typer
 from monitor.cli.given import AsJson, given, print_json, say
 from monitor.configuration import read
 from monitor.errors import ConfigError
+from monitor.logs import one_line
 from monitor.settings.text import source_of
 from monitor.timeline.coverage import percent
 from monitor.timeline.report import covering, failed, junit, plain, summary
@@ -79,7 +80,7 @@ def try_out(
 def _shown(result: Result, *, as_json: bool) -> Result:
     if not as_json:
         verdict = "ok  " if result.is_fine else "FAIL"
-        typer.echo(f"{verdict} {result.test.name}  ({result.seconds * 1000:.0f} ms)")
+        typer.echo(f"{verdict} {one_line(result.test.name)}  ({result.seconds * 1000:.0f} ms)")
         if not result.is_fine:
             typer.echo(failed(result))
     return result

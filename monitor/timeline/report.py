@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from monitor.logs import one_line
 from monitor.timeline.coverage import Covered, Tried, percent
 from monitor.timeline.model import Course
 from monitor.timeline.running import Result
@@ -36,9 +37,15 @@ def _still_waiting(course: Course) -> str:
 
 
 def failed(result: Result) -> str:
-    """A failed test: each difference, then the whole course."""
-    differences = [f"  {failure}" for failure in result.failures]
-    return "\n".join([*differences, "  what happened:", *story(result.course)])
+    """A failed test: each difference, then the whole course. Safe to show on a terminal, and in XML."""
+    return "\n".join(map(one_line, _lines(result)))
+
+
+def _lines(result: Result) -> Iterator[str]:
+    for failure in result.failures:
+        yield from (f"  {line}" for line in str(failure).split("\n"))
+    yield "  what happened:"
+    yield from story(result.course)
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -105,22 +112,15 @@ def _suite(name: str, results: Sequence[Result]) -> ET.Element:
             suite,
             "testcase",
             classname=name,
-            name=_printable(result.test.name),
+            name=one_line(result.test.name),
             file=name,
             line=str(result.test.place.line),
             time=f"{result.seconds:.3f}",
         )
         if not result.is_fine:
-            first = str(result.failures[0]).splitlines()[0]
-            ET.SubElement(case, "failure", message=_printable(first)).text = _printable(failed(result))
+            first = one_line(str(result.failures[0]).partition("\n")[0])
+            ET.SubElement(case, "failure", message=first).text = failed(result)
     return suite
-
-
-def _printable(text: str) -> str:
-    """Without what XML has no form for; a message may have been written by a test of hostile texts."""
-    return "".join(
-        char if char in "\n\t" or (char >= " " and char not in "\ufffe\uffff") else "\ufffd" for char in text
-    )
 
 
 def plain(results: Sequence[Result], covered: Sequence[Covered]) -> Mapping[str, Any]:

@@ -105,6 +105,7 @@ class _Stage:
         }
         self._orders = self._ordered(rules(test.setting.rules), watched(test))
         self._is_api_up = True
+        self._back_at = 0.0  #: when the next life begins, if there is none
         self._looks: list[float] = [0.0]  #: when lists are to be read, and why not sooner is `_last`
         self._last = -math.inf
         self._events: list[Event] = []
@@ -143,15 +144,16 @@ class _Stage:
     # --- the run -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        await self._start()
         entries = list(self._test.timeline)
         while True:
             moment = min(
                 entries[0].at.total_seconds() if entries else math.inf,
-                self._next_look(),
+                self._next_look() if self._life else self._back_at,
                 self._end(has_more=bool(entries)),
             )
             await trio.sleep_until(self._began + moment)
+            if self._life is None and self._back_at <= moment:
+                await self._start()
             while entries and entries[0].at.total_seconds() <= moment:
                 await self._enter(entries.pop(0))
             if self._next_look() <= moment:
@@ -162,7 +164,7 @@ class _Stage:
     def _end(self, *, has_more: bool) -> float:
         if self._setting.until is not None:
             return self._setting.until.total_seconds()
-        if has_more:
+        if has_more or self._life is None:
             return math.inf
         floor, latest = self._written(), self._last_entry() + LONGEST.total_seconds()
         waiting = self._next_look()
@@ -235,7 +237,7 @@ class _Stage:
                 self._offset += by
                 self._prod()
             case Restart(down=down):
-                await self._restart(down)
+                self._restart(down)
             case Reload(rules=names, watch=watch):
                 await self._reload(names, watch)
             case Mute(rule=rule, span=span):
@@ -268,19 +270,12 @@ class _Stage:
         self._life = _Living(life, scope)
         self._want_look(self._now())
 
-    async def _restart(self, down: timedelta) -> None:
-        if self._life is None:
-            return
-        self._life.scope.cancel()
+    def _restart(self, down: timedelta) -> None:
+        """End this life; the loop begins the next one. One that is away is away for longer."""
+        if self._life:
+            self._life.scope.cancel()
         self._life = None
-        if down:
-            self._nursery.start_soon(self._start_after, down)
-        else:
-            await self._start()
-
-    async def _start_after(self, down: timedelta) -> None:
-        await trio.sleep(down.total_seconds())
-        await self._start()
+        self._back_at = self._now() + down.total_seconds()
 
     async def _reload(self, names: tuple[Word, ...] | None, watch: WatchSet | None) -> None:
         rules = self._orders.rules if names is None else self._rules(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from monitor.logs import one_line
 from monitor.timeline.model import (
     Action,
     Api,
@@ -76,5 +77,5 @@ def _ours(action: Api | Receivers | Jump | Restart | Reload | Mute) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = one_line(" ".join(text.split()))
     return line if len(line) <= SHORT else f"{line[:SHORT]}…"

@@ -135,7 +135,7 @@ def _missing(
         came = sum(1 for owner in taken.values() if owner == number)
         if came >= one.times:
             continue
-        event = _nearest(one, left)
+        event = _nearest(one, left, events)
         nearest = f"{told(event)}, but {'; '.join(_wrong(one, event))}" if event else None
         count = "" if one.times == 1 else f", {came} of {one.times} times"
         yield Failure(place=one.place, message=f"did not come: {said(one)}{count}", nearest=nearest), event
@@ -159,15 +159,12 @@ def _unexpected(
             yield Failure(place=test.place, message=f"came unexpected: {told(event)}")
 
 
-def _nearest(one: Expectation, left: Sequence[Event]) -> Event | None:
-    """The event that comes nearest to what is missing: of the same kind, or of the same rule."""
+def _nearest(one: Expectation, left: Sequence[Event], events: Sequence[Event]) -> Event | None:
+    """The event that comes nearest to what is missing: news of the kind that nobody has, else of the rule."""
     wanted = one.match.rule and one.match.rule.text
-    alike = [event for event in left if event.what == one.what or event.alert.rule == wanted]
-    return min(alike, key=lambda event: _distance(one, event), default=None)
-
-
-def _distance(one: Expectation, event: Event) -> float:
-    return len(list(_wrong(one, event))) + (2 if one.what != event.what else 0)
+    alike = [event for event in left if event.what == one.what]
+    alike = alike or [event for event in events if event.alert.rule == wanted]
+    return min(alike, key=lambda event: len(list(_wrong(one, event))), default=None)
 
 
 def _wrong(one: Expectation, event: Event) -> Iterator[str]:

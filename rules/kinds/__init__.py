@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from rules.kinds import absence, any_value, change, count, match, missed_call, sequence, spike
+from rules.kinds import absence, any_value, change, count, match, missed_call, sequence, spike, unanswered
 from rules.kinds.base import Kind
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -16,5 +16,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "absence": absence.KIND,
     "change": change.KIND,
     "sequence": sequence.KIND,
+    "unanswered": unanswered.KIND,
     "missed_call": missed_call.KIND,
 }

@@ -46,7 +46,8 @@ class Options(Value, frozen=True, kw_only=True):
 class Absence(Episodic):
     """A gap between two rows, or after the last one, that is longer than it may be.
 
-    It begins with the first row of a key: of somebody who never wrote nothing is known.
+    It begins with the first row of a key: of somebody who never wrote nothing is known. A gap is what lies
+    after a row: the row itself belongs to the gap before it.
     """
 
     def __init__(self, condition: Condition | None, options: Options) -> None:
@@ -59,6 +60,7 @@ class Absence(Episodic):
             interest=self._filter.interest,
             reach=timedelta(0),
             lasts=timedelta(0),
+            shows=timedelta(microseconds=1),
             keeps=2,
             is_strict=True,
         )
@@ -75,7 +77,7 @@ class Absence(Episodic):
         due = self._due(last)
         gaps.append(
             Episode(
-                first=last.at,
+                first=last.at + 1,
                 last=due,
                 marks=[last._replace(at=due)],
                 over=due + self._give_up,
@@ -103,7 +105,7 @@ class Absence(Episodic):
 
     def _gap(self, row: Row, due: int, after: Row) -> Episode:
         return Episode(
-            first=row.at,
+            first=row.at + 1,
             last=after.at,
             marks=[row._replace(at=due)],
             ended=f"the next message came at {moment(moment_of(after.at))}",

@@ -157,7 +157,7 @@ def reconcile(
     news: list[News] = []
     after: list[Told] = []
     for one in told:
-        mine = [] if one.closed is not None else [e for e in episodes if one.touches(e)]
+        mine = [episode for episode in episodes if one.touches(episode)]
         after.append(_followed(one, mine, news, seen=seen, complete_from=complete_from, now=now))
     for episode in episodes:
         mark = _untold(episode, after)
@@ -197,7 +197,8 @@ def _followed(
 ) -> Told:
     """What was told, brought up to date with the episodes that it is about now."""
     if one.closed is not None:
-        return one
+        # What late rows add to it is told as well: this is known when its own rows are gone.
+        return _widened(one, mine) if mine else one
     if not mine:
         if one.last >= complete_from:
             return _closed(one, one.last, news, now=now, reason=TAKEN_BACK)
@@ -206,8 +207,7 @@ def _followed(
     level = max(episode.level for episode in mine)
     is_news = level > one.level
     one = msgspec.structs.replace(
-        one,
-        first=min(one.first, *(episode.first for episode in mine)),
+        _widened(one, mine),
         last=latest.last,
         over=latest.over,
         level=max(level, one.level),
@@ -217,6 +217,13 @@ def _followed(
     if is_news:
         news.append(News(one, Status.FIRING, one.last))
     return _closed_if_over(one, latest, news, seen=seen, now=now)
+
+
+def _widened(one: Told, mine: Sequence[Episode]) -> Told:
+    first = min(one.first, *(episode.first for episode in mine))
+    last = max(one.last, *(episode.last for episode in mine))
+    is_same = first == one.first and last == one.last
+    return one if is_same else msgspec.structs.replace(one, first=first, last=last)
 
 
 def _closed_if_over(one: Told, latest: Episode | None, news: list[News], *, seen: int, now: int) -> Told:
@@ -492,6 +499,7 @@ class Episodic(ABC):
         if new or tick is not None:
             if looked.episodes or story.told:
                 story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
+                looked = self.look(story) if found else looked  # what is still to come is another now
             story = msgspec.structs.replace(
                 self.retained(story, looked.pending, now=clock),
                 kept=pool.trimmed(story.told, self._keeps, looked.pending),

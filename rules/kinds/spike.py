@@ -191,7 +191,7 @@ class Spike(Episodic):
         for stretches in self._chained(self._sparse(times, totals, since=since, seen=story.seen)):
             lull = self._lull(stretches, left, story.seen)
             told = [one for one in story.told if one.touches(lull)]
-            is_awaited = all(one.closed is not None for one in told) if told else not lull.marks
+            is_awaited = all(one.closed is not None for one in told)
             lulls += [lull] if lull.marks else []
             dues += [
                 row.at for row in left if is_awaited and row.at > story.seen and _holds(stretches, row.at)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import count
 
 from tests.properties.compare import Trial, case, shrunk
@@ -18,21 +20,40 @@ def main() -> int:
     parser.add_argument("--kind", choices=sorted(SUBJECTS), action="append", help="of all without")
     asked = parser.parse_args()
     kinds = asked.kind or sorted(SUBJECTS)
-    cases, differences, end = dict.fromkeys(kinds, 0), 0, time.monotonic() + asked.seconds
+    tally, differences, end = Tally(), 0, time.monotonic() + asked.seconds
     for number in count():
         if time.monotonic() >= end or differences >= 5:
             break
         kind = kinds[number % len(kinds)]
-        differences += not tried(kind, f"{asked.seed}-{kind}-{number}")
-        cases[kind] += 1
-    print(", ".join(f"{kind} {number}" for kind, number in cases.items()))
-    print(f"{sum(cases.values())} stories, {differences} differences")
+        differences += not tried(kind, f"{asked.seed}-{kind}-{number}", tally)
+    for kind in kinds:
+        print(f"{kind}: {tally.stories[kind]:,} stories, {tally.steps[kind]:,} steps, ", end="")
+        print(f"{tally.alerts[kind]:,} alerts, {tally.dropped[kind]:,} states without all rows")
+    print(f"{differences} differences")
     return 1 if differences else 0
 
 
-def tried(kind: str, seed: str) -> bool:
+@dataclass
+class Tally:
+    """What was tried, by kind."""
+
+    stories: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
+    alerts: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, kind: str, steps: int, trial: Trial) -> None:
+        self.stories[kind] += 1
+        self.steps[kind] += steps
+        self.alerts[kind] += len(trial.bench.told)
+        self.dropped[kind] += sum(b'"floor"' in state.value for state in trial.bench.states.values())
+
+
+def tried(kind: str, seed: str, tally: Tally) -> bool:
     subject, steps = case(SUBJECTS[kind], seed)
-    difference = Trial(subject).run(steps)
+    trial = Trial(subject)
+    difference = trial.run(steps)
+    tally.add(kind, len(steps), trial)
     if difference is None:
         return True
     fewer = shrunk(subject, steps)

@@ -9,7 +9,7 @@ from typing import Final
 
 from rules.engine import RuleSet
 from rules.model import Alert, Message, Tick, UserId, WatchSet, fingerprint
-from tests.properties.oracle import Event, Fact, Oracle
+from tests.properties.oracle import Fact, Oracle
 from tests.properties.stories import Draw, Step, Subject, story
 from tests.rules.builders import APP, NOON, Bench, after, rules_of
 
@@ -123,6 +123,3 @@ def shrunk(subject: Subject, steps: Sequence[Step]) -> list[Step]:
         else:
             size //= 2
     return steps
-
-
-__all__ = ["Event", "Trial", "case", "shrunk"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -128,9 +128,7 @@ class SpikeModel(BySender):
         open_ = self._downs(facts, seen)
         times = [fact.at + self.within for fact in facts if fact.at + self.within > seen]
         times = [at for at in times if self._is_low(facts, at)]
-        times = [
-            at for at in times if not any(truth.first <= at <= (truth.over or at) for truth in open_)
-        ]
+        times = [at for at in times if not any(truth.first <= at <= (truth.over or at) for truth in open_)]
         return min(times, default=None)
 
     def _usual(self, facts: Sequence[Fact], at: int) -> float:
@@ -227,7 +225,7 @@ class AbsenceModel(BySender):
     def truths(self, facts: Sequence[Fact], seen: int) -> list[Truth]:
         return [
             Truth(
-                first=fact.at,
+                first=fact.at + 0.5,  # the row itself ends the gap before
                 last=then.at if then else fact.at + self.lasting,
                 marks=[(fact.at + self.lasting, fact.id)],
                 over=None if then else fact.at + self.lasting + self.give_up,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from rules.model import Message
@@ -22,7 +22,7 @@ class Fact(NamedTuple):
 class Truth:
     """A time in which something was so."""
 
-    first: int
+    first: float
     last: int
     marks: list[tuple[int, int]]  #: (when it was apparent, of which row)
     over: int | None = None
@@ -48,7 +48,7 @@ class Model(ABC):
     def truths(self, facts: Sequence[Fact], seen: int) -> list[Truth]:
         """All that was so, by all rows there are, in event order; everything until `seen` has come."""
 
-    def due(self, facts: Sequence[Fact], seen: int) -> int | None:  # noqa: ARG002 - for those that need it
+    def due(self, facts: Sequence[Fact], seen: int) -> int | None:
         """When there will be more to say though no row comes, what was said aside."""
         return None
 
@@ -100,9 +100,15 @@ class Oracle:
         return min((due for due in dues if due is not None), default=None)
 
     def _follow(self, claim: Claim, truths: Sequence[Truth]) -> list[Event]:
-        if claim.settled is not None:
-            return []
         mine = [truth for truth in truths if same(claim.truth, truth)]
+        if claim.settled is not None:
+            known = [claim.truth, *mine]
+            claim.truth = replace(
+                claim.truth,
+                first=min(truth.first for truth in known),
+                last=max(truth.last for truth in known),
+            )
+            return []
         if not mine:
             return [self._settle(claim, claim.truth.last)]
         newest = max(mine, key=lambda truth: truth.last)

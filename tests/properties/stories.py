@@ -58,9 +58,7 @@ def story(random: Random, subject: Subject) -> list[Step]:
     start = random.choice((0, moments[len(moments) // 2], moments[-1]))
     arrivals = [_arrival(random, at, start) for at in moments]
     coming = list(zip(arrivals, rows, strict=True))
-    coming += [
-        (arrival + random.randrange(LATE), row) for arrival, row in coming if random.random() < 0.15
-    ]
+    coming += [(arrival + random.randrange(LATE), row) for arrival, row in coming if random.random() < 0.15]
     coming.sort(key=lambda pair: pair[0])
     return _steps(random, coming)
 

@@ -24,6 +24,7 @@ from rules.conditions import (
     Mentions,
     Metadata,
     Not,
+    SafeError,
     Tags,
     Test,
     TextMatch,
@@ -79,7 +80,8 @@ class Tracer:
             value = bool(self._test(message, watch))
             found, quoted = what_is_found(self._condition, message, watch)
         except Exception as error:  # whatever a part meets in a message, the others are told
-            return Traced(said=self._words, value=None, error=type(error).__name__)
+            why = f"{type(error).__name__}: {error}" if isinstance(error, SafeError) else type(error).__name__
+            return Traced(said=self._words, value=None, error=why)
         return Traced(said=self._words, value=value, found=cut(found, MAX_FOUND), quoted=quoted)
 
 

@@ -153,7 +153,7 @@ def _answer(
         return Answer.COUNTED, _counted(keys, record)
     if outcome.alerts:
         return Answer.MATCHES, f"it matches as it is written now, but no alert is stored: {MISSING}"
-    return Answer.NO, _why_not(rule, traces)
+    return Answer.NO, _why_not(case, rule, traces)
 
 
 MISSING = (
@@ -185,13 +185,15 @@ def _counted(keys: Sequence[StateKey], record: MessageRecord) -> str:
     return "it would count, but nothing is remembered of its key: not read yet, or forgotten since"
 
 
-def _why_not(rule: Rule, traces: Mapping[str, Traced]) -> str:
+def _why_not(case: Case, rule: Rule, traces: Mapping[str, Traced]) -> str:
     missed = [why for traced in traces.values() if traced.value is False for why in whys(traced)]
     if missed:
         more = f"; and {len(missed) - MOST_WHYS} more" if len(missed) > MOST_WHYS else ""
         return "; ".join(missed[:MOST_WHYS]) + more
     if isinstance(rule.logic, Correlating):
         return f"a row of this sort has no part in what it looks at: {rule.logic.describe()}"
+    if not rule.logic.test(case.message, case.orders.watch):
+        return f"its conditions hold, but it is not what the rule looks for: {rule.logic.describe()}"
     return "its conditions hold, but nobody whom it concerns is watched"
 
 

@@ -87,6 +87,14 @@ def test_a_rule_that_matches_nobody_who_is_watched_says_so() -> None:
     assert one.why == "its conditions hold, but nobody whom it concerns is watched"
 
 
+def test_a_value_that_is_allowed_is_not_what_the_rule_looks_for() -> None:
+    rules = "rules: [{name: who, kind: any, field: sender, allow: [ann], when: {type: text}}]"
+    one = looked(a_message(), orders=orders(rules=rules))["who"]
+    assert one.answer is Answer.NO
+    assert one.why.startswith("its conditions hold, but it is not what the rule looks for: ")
+    assert looked(a_message(sender=BOB), orders=orders(rules=rules))["who"].answer is Answer.MATCHES
+
+
 def test_what_was_raised_says_what_became_of_it() -> None:
     alert = replace(an_alert("a1"), rule=RuleName("words"))
     entry = Entry(

@@ -141,8 +141,26 @@ def test_a_part_that_fails_says_so_and_decides_nothing_that_others_decide() -> N
     assert (failed.parts[0].error, failed.parts[0].found) == ("ValueError", "")
 
 
+def test_an_expression_is_one_part_and_fails_in_safe_words() -> None:
+    pytest.importorskip("cel_expr_python", reason="the extra `cel` is not installed")
+    [rule] = rules_of(
+        'rules: [{name: r, kind: match, when: {sender: ann, cel: "1 / size(message.text) == 0"}}]'
+    ).rules
+    tracer = Tracer(rule.logic.conditions["when"])
+    assert values(tracer(a_message(text="s3cret"), WATCH_BOB)) == [
+        ("all of these", True),
+        ("sender ann", True),
+        ("CEL 1 / size(message.text) == 0", True),
+    ]
+    failed = tracer(a_message(), WATCH_BOB)
+    assert failed.value is None
+    assert failed.parts[1].error == "CelError: a division by zero"
+
+
 def test_long_words_are_cut() -> None:
-    many = c.Field(name="sender", values=tuple(f"a-user-with-a-long-uid-{number}" for number in range(10_000)))
+    many = c.Field(
+        name="sender", values=tuple(f"a-user-with-a-long-uid-{number}" for number in range(10_000))
+    )
     traced = trace(many, a_message(sender=BOB), WATCH_BOB)
     assert len(traced.said) == MAX_SAID
     assert traced.said.endswith("…")

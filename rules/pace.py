@@ -203,12 +203,13 @@ class Volume(Value, frozen=True, kw_only=True):
 
     def limit(self, at: datetime) -> int | None:
         """How many alerts in an hour are too many; None while the rule is young."""
-        return None if _hour(at) - self.since < YOUNG_HOURS else max(LEAST, TIMES * self.usual(at))
+        return self.band(at).limit
 
     def band(self, at: datetime, *, is_surging: bool = False) -> Band:
-        return Band(
-            volume=self.within_hour(at), usual=self.usual(at), limit=self.limit(at), is_surging=is_surging
-        )
+        usual = self.usual(at)
+        is_young = _hour(at) - self.since < YOUNG_HOURS
+        limit = None if is_young else max(LEAST, TIMES * usual)
+        return Band(volume=self.within_hour(at), usual=usual, limit=limit, is_surging=is_surging)
 
     @property
     def newest(self) -> datetime:
@@ -508,27 +509,30 @@ class _Run:
     def _storm(self, rule: Rule, alert: Alert, at: datetime) -> Hold | None:
         volume = self._volume(rule)
         assert volume is not None  # it was just counted
-        surge, limit = self._surges().of.get(rule.name), volume.limit(at)
+        surge = self._surges().of.get(rule.name)
         if surge is not None and at >= surge.last + HOUR:
             self._end(rule.name, surge, BACK, at)
             surge = None
-        if surge is None and (limit is None or volume.within_hour(at) <= limit):
-            return None
         if surge is None:
             surge = self._begin(rule, alert, at, volume)
-        elif at < surge.since:
-            return None  # late news of the time before
+        if surge is None or at < surge.since:  # all is as ever, or it is late news of the time before
+            return None
         self._note(rule.name, msgspec.structs.replace(surge, summed=surge.summed + 1))
         return Hold(
             why=HoldKind.SURGE,
             reason=f"far more alerts than usual since {_moment(surge.since)}: told in a sum",
         )
 
-    def _begin(self, rule: Rule, alert: Alert, at: datetime, volume: Volume) -> Surge:
+    def _begin(self, rule: Rule, alert: Alert, at: datetime, volume: Volume) -> Surge | None:
+        """A surge with its warning, if there are too many alerts now."""
+        if volume.within_hour(at) <= LEAST:
+            return None  # as nearly always: what is usual need not be asked
         band = volume.band(at)
+        if band.limit is None or band.volume <= band.limit:
+            return None
         warning = _warning(self._rules.app, rule, alert, band, self._now)
         self._warnings.append(warning)
-        return Surge(alert=warning, since=at, last=at, limit=band.limit or LEAST)
+        return Surge(alert=warning, since=at, last=at, limit=band.limit)
 
     def _end(self, name: RuleName, surge: Surge, why: str, at: datetime) -> None:
         self._warnings.append(_all_clear(surge, why, at))

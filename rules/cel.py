@@ -34,7 +34,7 @@ from rules.conditions import (
     regex_steps,
     searched,
 )
-from rules.grammar import Report, did_you_mean, shown, unknown
+from rules.grammar import Report, did_you_mean, nearest, shown, unknown
 from rules.model import Attachment, Message, Party, WatchSet, watched
 from rules.text import Problem, places_in
 
@@ -262,7 +262,8 @@ REASONS: Final[Mapping[str, str]] = {
     "overflow": "a number of more than 64 bits",
     "no matching overload": "a value of another type than the expression needs",
     "No matching overload": "a value of another type than the expression needs",
-    "onversion": "a text that can't be converted",
+    "onver": "a text that can't be converted",
+    "container type": "a value of another type than the expression needs",
     "ndex": "a place beyond the end of a list",
     "Iteration budget": "too many turns of a loop",
 }
@@ -518,8 +519,7 @@ def _undeclared(name: str, at: int, text: str) -> Wrong:
         known = {*FUNCTIONS, *CEL_FUNCTIONS}
         close = did_you_mean(name, known) or f"; there are {', '.join(sorted(known))}"
         return Wrong(at, f'there is no function "{name}"{close}')
-    close = did_you_mean(name, VARIABLES) or _below(name)
-    return Wrong(at, f'there is no "{name}" here{close}')
+    return Wrong(at, f'there is no "{name}" here{_close(name)}')
 
 
 CEL_FUNCTIONS: Final = (
@@ -528,12 +528,15 @@ CEL_FUNCTIONS: Final = (
 )
 
 
-def _below(name: str) -> str:
-    """What there is, if somebody named a part that has parts."""
-    first = name.partition(".")[0]
-    parts = [known for known in VARIABLES if known.startswith(f"{first}.")]
+def _close(name: str) -> str:
+    """The nearest name, or what there is: below the first part if that is right."""
+    first, _, rest = name.partition(".")
+    below = {known.partition(".")[2]: known for known in VARIABLES if known.startswith(f"{first}.")}
+    if rest and below:
+        close = nearest(rest, below)
+        return f' (did you mean "{below[close]}"?)' if close else f"; there is {', '.join(below.values())}"
     roots = sorted({known.partition(".")[0] for known in VARIABLES})
-    return f"; there is {', '.join(parts)}" if parts else f"; there is {', '.join(roots)}"
+    return did_you_mean(name, VARIABLES) or f"; there is {', '.join(roots)}"
 
 
 def _overload(name: str, types: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -374,12 +375,27 @@ def _fetched(
                 random=Random(),  # noqa: S311 - spreads retries, guards nothing
             )
 
-    with Progress(len(places), since) as progress:
+    with _calmly(), Progress(len(places), since) as progress:
         try:
             return trio.run(fetching, progress)
         except* KeyboardInterrupt:
             say("Interrupted. What was read is kept: the same command goes on from there.")
             raise typer.Exit(130) from None
+
+
+@contextmanager
+def _calmly() -> Iterator[None]:
+    """Only errors are logged: what passes is waited for, and the bar shows that."""
+    import logging
+
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _budget(history: History, asked: int | None) -> int:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from rules.kinds import absence, any_value, change, count, match, missed_call, sequence, spike, unanswered
+from rules.kinds import (
+    absence,
+    any_value,
+    change,
+    count,
+    match,
+    missed_call,
+    new_value,
+    sequence,
+    spike,
+    unanswered,
+)
 from rules.kinds.base import Kind
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -14,6 +25,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "count": count.KIND,
     "spike": spike.KIND,
     "absence": absence.KIND,
+    "new_value": new_value.KIND,
     "change": change.KIND,
     "sequence": sequence.KIND,
     "unanswered": unanswered.KIND,

@@ -203,9 +203,9 @@ class Volume(Value, frozen=True, kw_only=True):
 
     def limit(self, at: datetime) -> int | None:
         """How many alerts in an hour are too many; None while the rule is young."""
-        return self.band(at).limit
+        return self.band(at, is_surging=True).limit
 
-    def band(self, at: datetime, *, is_surging: bool = False) -> Band:
+    def band(self, at: datetime, *, is_surging: bool) -> Band:
         usual = self.usual(at)
         is_young = _hour(at) - self.since < YOUNG_HOURS
         limit = None if is_young else max(LEAST, TIMES * usual)
@@ -373,7 +373,7 @@ class _Desk:
         try:
             return msgspec.json.decode(stored.value, type=kind) if stored else None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            told = f"stored state of {key.key[:80]}: {type(error).__name__}"
+            told = f"stored state of {key.key}: {type(error).__name__}"
             self.faults.append(Fault(rule=key.rule, message_id=None, error=told))
             return None
 
@@ -491,7 +491,7 @@ class _Run:
         keys = _cooldown_keys(cooldown, alert)
         known = {key: self._desk.read(key, Cooling) or Cooling() for key in keys}
         ends = [cooled_until(cooldown, cooling, at) for cooling in known.values()]
-        if ends and all(ends):
+        if all(ends):
             until = max(filter(None, ends))
             return Hold(why=HoldKind.COOLDOWN, reason=f"cooling down until {_moment(until)}", until=until)
         for key, cooling in known.items():
@@ -527,7 +527,7 @@ class _Run:
         """A surge with its warning, if there are too many alerts now."""
         if volume.within_hour(at) <= LEAST:
             return None  # as nearly always: what is usual need not be asked
-        band = volume.band(at)
+        band = volume.band(at, is_surging=True)
         if band.limit is None or band.volume <= band.limit:
             return None
         warning = _warning(self._rules.app, rule, alert, band, self._now)

@@ -25,7 +25,7 @@ from rules.model import (
     Status,
     UserId,
 )
-from rules.pace import SURGE, SURGES, Hold, HoldKind, Paced, calmed, pace, paced
+from rules.pace import KEEP, SURGE, SURGES, Hold, HoldKind, Paced, Volume, calmed, counted, pace, paced
 from rules.pacing import Pacing
 from rules.spec import SpecError
 from tests.rules.builders import NOON, a_call, a_message, rules_of
@@ -82,15 +82,17 @@ class Desk:
     known: set[AlertId] = field(default_factory=set)
     holds: dict[AlertId, Hold] = field(default_factory=dict)
     warnings: list[Alert] = field(default_factory=list)
+    now: datetime = NOON
 
     def feed(self, *alerts: Alert, now: datetime | None = None, muted: Sequence[str] = ()) -> Paced:
+        self.now = now or max(one.event_at for one in alerts)
         fresh = [one for one in alerts if one.id not in self.known or one.status is Status.RESOLVED]
         keys = paced(self.rules, fresh)
         found = pace(
             self.rules,
             {key: self.states[key] for key in keys if key in self.states},
             fresh,
-            now=now or max(one.event_at for one in alerts),
+            now=self.now,
             known=frozenset(self.known),
             muted=tuple(map(RuleName, muted)),
         )
@@ -101,6 +103,7 @@ class Desk:
         return found
 
     def calm(self, seen: datetime) -> Paced:
+        self.now = seen
         found = calmed(self.rules, {k: v for k, v in self.states.items() if k == SURGES}, seen=seen, now=seen)
         self._apply(found)
         return found
@@ -122,7 +125,7 @@ class Desk:
             if change.value is None:
                 del self.states[change.key]
             else:
-                assert change.expires_at is not None
+                assert change.expires_at == self.now + KEEP
                 self.states[change.key] = State(version=change.expected + 1, value=change.value)
         self.holds |= found.holds
         self.warnings += [alert for alert in found.alerts if alert.rule == SURGE]
@@ -165,6 +168,10 @@ def test_a_rule_that_leaves_the_shadow_sends_at_once() -> None:
     desk.feed(an_alert(at(0)))
     desk.rules = a_rule("cooldown: 10m, max_per_hour: 1")
     assert desk.is_sent(an_alert(at(1))) == [True]
+
+
+def test_the_words_of_holds_are_interface() -> None:
+    assert [str(why) for why in HoldKind] == ["shadow", "calendar", "cooldown", "overflow", "surge"]
 
 
 # --- working time -------------------------------------------------------------------------------------
@@ -241,6 +248,14 @@ def test_what_is_held_says_until_when() -> None:
     )
 
 
+def test_between_two_that_were_sent_the_later_end_counts() -> None:
+    desk = Desk(a_rule("cooldown: {for: 10m, growing_to: 1h}"))
+    assert desk.is_sent(an_alert(at(0)), an_alert(at(45)), an_alert(at(15))) == [True, True, True]
+    late = an_alert(at(36))  # within the twenty minutes after 12:15, and shortly before 12:45
+    assert desk.is_sent(late) == [False]
+    assert desk.holds[late.id].until == at(55)
+
+
 def test_of_two_alike_the_one_that_was_found_first_is_sent() -> None:
     desk = Desk(a_rule("cooldown: 10m"))
     assert desk.is_sent(an_alert(at(30)), an_alert(at(21)), an_alert(at(20))) == [True, False, True]
@@ -297,6 +312,52 @@ def test_what_is_more_than_the_most_in_an_hour_is_told_in_a_sum() -> None:
     over = HoldKind.OVERFLOW
     assert whys == [None, None, over, over, None, over, None]
     assert all(hold.is_summed for hold in desk.holds.values())
+
+
+def test_a_limit_that_was_lowered_counts_the_last_hour_only() -> None:
+    desk = Desk(a_rule("max_per_hour: 5"))
+    assert desk.is_sent(*(an_alert(at(n)) for n in range(5))) == [True] * 5
+    desk.rules = a_rule("max_per_hour: 1")
+    assert desk.is_sent(an_alert(at(63.9)), an_alert(at(64))) == [False, True]
+
+
+# --- volume -------------------------------------------------------------------------------------------
+
+
+def test_an_hour_has_sixty_minutes_and_a_week_its_hours() -> None:
+    volume = counted(counted(None, at(0)), at(59))
+    assert [volume.within_hour(at(n)) for n in (0, 59, 59.9, 60, 118, 119)] == [1, 2, 2, 1, 1, 0]
+    assert [counted(volume, at(n)).minutes.get(minute(0)) for n in (179, 180, 181)] == [1, 1, None]
+    week = 7 * 24
+    assert [counted(volume, at(60 * n)).hours.get(hour(0)) for n in (week, week + 1)] == [2, None]
+    assert counted(volume, at(-59)).since == volume.since - 1
+
+
+def minute(minutes: float) -> int:
+    return int(at(minutes).timestamp()) // 60
+
+
+def hour(minutes: float) -> int:
+    return int(at(minutes).timestamp()) // 3600
+
+
+@pytest.mark.parametrize(
+    ("hours", "usual"),
+    [
+        ({1: 90}, 90),
+        ({1: 90, 19: 80}, 90),
+        ({1: 90, 20: 80}, 80),
+        ({1: 90, 20: 80, 40: 70}, 70),
+        ({1: 90, 20: 80, 60: 70}, 0),
+        (dict.fromkeys(range(1, 9), 10) | {168: 5}, 5),
+        (dict.fromkeys(range(1, 9), 10) | {169: 5}, 0),
+        ({n: 10 + n for n in range(1, 49)}, 56),
+    ],
+)
+def test_one_hour_in_twenty_may_be_unusual(hours: dict[int, int], usual: int) -> None:
+    since = hour(0) - max(hours)
+    volume = Volume(since=since, hours={hour(0) - ago: many for ago, many in hours.items()})
+    assert volume.usual(at(0)) == usual
 
 
 # --- properties ---------------------------------------------------------------------------------------
@@ -451,6 +512,7 @@ def test_a_rule_that_goes_quiet_is_asked_for() -> None:
     (end,) = desk.calm(over).alerts
     assert (end.status, end.id) == (Status.RESOLVED, desk.warnings[0].id)
     assert desk.calm(over + HOUR) == Paced()
+    assert SURGES not in desk.states
 
 
 def test_a_second_storm_is_warned_of_anew() -> None:

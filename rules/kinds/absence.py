@@ -61,7 +61,7 @@ class Absence(Episodic):
             reach=timedelta(0),
             lasts=timedelta(0),
             shows=timedelta(microseconds=1),
-            keeps=2,
+            keeps=1,
             is_strict=True,
         )
 
@@ -87,7 +87,7 @@ class Absence(Episodic):
         return Look(
             [gap for gap in gaps if gap.marks[0].at <= story.seen],
             due=min((gap.marks[0].at for gap in ahead), default=None),
-            pending=min((gap.first for gap in ahead), default=None),
+            pending=min((gap.first - 1 for gap in ahead), default=None),
         )
 
     def _wide(self, story: Story) -> list[tuple[Row, Row]]:

@@ -16,7 +16,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -317,11 +319,21 @@ class Pool:
     """The messages that can be shown: those kept, and those of this step."""
 
     def __init__(self, kept: Iterable[Kept], fresh: Iterable[Message]) -> None:
-        self._kept = {one.id: one for one in kept}
-        self._fresh = {int(message.id): message for message in fresh}
+        self._sources = kept, fresh
+
+    @cached_property
+    def _kept(self) -> dict[int, Kept]:
+        return {one.id: one for one in self._sources[0]}
+
+    @cached_property
+    def _fresh(self) -> dict[int, Message]:
+        return {int(message.id): message for message in self._sources[1]}
+
+    @cached_property
+    def _order(self) -> list[tuple[int, int]]:
         times = [(one.at, one.id) for one in self._kept.values()]
-        times += [(micros(message.sent_at), int(message.id)) for message in self._fresh.values()]
-        self._order = sorted(times)
+        times += [(micros(message.sent_at), id_) for id_, message in self._fresh.items()]
+        return sorted(times)
 
     def shown(self, told: Told, *, back: int) -> tuple[int, ...]:
         """The ids to show: the first and the last ones of the episode. There always is one.
@@ -345,15 +357,27 @@ class Pool:
             for id_ in ids
         )
 
-    def trimmed(self, told: Iterable[Told], number: int, pending: int | None) -> tuple[Kept, ...]:
-        """What must be kept: so many of the newest, those that open alerts show, and the pending one."""
+    def needed(self, told: Iterable[Told], pending: int | None) -> Iterator[Kept]:
+        """The messages that open alerts show, and those of what is pending."""
         shown = {id_ for one in told if one.closed is None for id_ in one.shown}
-        newest = len(self._order) - number
-        return tuple(
-            self._kept.get(id_) or Kept(at, id_, msgspec.Raw(ENCODER.encode(evidence(self._fresh[id_]))))
-            for place, (at, id_) in enumerate(self._order)
-            if place >= newest or id_ in shown or at == pending
-        )
+        for at, id_ in self._order:
+            if id_ in shown or at == pending:
+                yield self._kept.get(id_) or whole(self._fresh[id_])
+
+
+def whole(message: Message) -> Kept:
+    raw = msgspec.Raw(ENCODER.encode(evidence(message)))
+    return Kept(micros(message.sent_at), int(message.id), raw)
+
+
+def newest(kept: Iterable[Kept], fresh: Sequence[Message], number: int) -> tuple[Kept, ...]:
+    """So many of the newest messages, in event order."""
+    if len(fresh) > number:
+        fresh = sorted(fresh, key=lambda message: (message.sent_at, message.id))[-number:]
+    return tuple(sorted([*kept, *map(whole, fresh)], key=_place)[-number:])
+
+
+_place = itemgetter(0, 1)
 
 
 # --- conditions --------------------------------------------------------------------------------------
@@ -500,10 +524,7 @@ class Episodic(ABC):
             if looked.episodes or story.told:
                 story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
                 looked = self.look(story) if found else looked  # what is still to come is another now
-            story = msgspec.structs.replace(
-                self.retained(story, looked.pending, now=clock),
-                kept=pool.trimmed(story.told, self._keeps, looked.pending),
-            )
+            story = self._trimmed(story, new, pool, looked.pending, clock)
         wait = self._wait(story, looked.due, pool, watch)
         return Ruling(
             state=story,
@@ -547,6 +568,18 @@ class Episodic(ABC):
             fresh=(),
         )
         return story, new
+
+    def _trimmed(
+        self, story: Story, new: Sequence[Message], pool: Pool, pending: int | None, now: int
+    ) -> Story:
+        """The story with what must be kept, and no more."""
+        story = self.retained(story, pending, now=now)
+        kept = newest(story.kept, new, self._keeps)
+        if pending is not None or any(story.open):
+            ids = {one.id for one in kept}
+            more = [one for one in pool.needed(story.told, pending) if one.id not in ids]
+            kept = tuple(sorted([*kept, *more], key=_place)) if more else kept
+        return msgspec.structs.replace(story, kept=kept)
 
     def _told(
         self,

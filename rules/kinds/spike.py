@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -190,30 +191,31 @@ class Spike(Episodic):
         dues: list[int] = []
         for stretches in self._chained(self._sparse(times, totals, since=since, seen=story.seen)):
             lull = self._lull(stretches, left, story.seen)
-            told = [one for one in story.told if one.touches(lull)]
-            is_awaited = all(one.closed is not None for one in told)
             lulls += [lull] if lull.marks else []
-            dues += [
-                row.at for row in left if is_awaited and row.at > story.seen and _holds(stretches, row.at)
-            ]
+            if not any(one.touches(lull) for one in story.open):
+                dues += [row.at for row in _during(stretches, left) if row.at > story.seen]
         return lulls, min(dues, default=None)
 
     def _sparse(
         self, times: Sequence[int], totals: Sequence[int], *, since: int, seen: int
     ) -> Iterator[Stretch]:
         """When there were, or will be if no more rows come, too few."""
-        options, within, reference = self._options, self._within, self._reference
-        changes = sorted({at + shift for at in times for shift in (0, within, within + reference)})
-        now, recent, earlier = (Volume(times, totals) for _ in range(3))
+        options, within, number = self._options, self._within, len(times)
+        left = [at + within for at in times]
+        gone = [at + self._reference for at in left]
+        come = out = lost = 0  # how many of the rows have come, left the window, and left the one before
         start: int | None = None
         figures: tuple[int, ...] = ()
-        for at in changes:
-            if at < since:
-                continue
-            outside = recent.until(at - within)
-            count = now.until(at) - outside
-            usual = (outside - earlier.until(at - within - reference)) * self._scale
-            if usual >= options.at_least and count <= usual / options.ratio:
+        for at in sorted({*times, *left, *gone}):
+            while come < number and times[come] <= at:
+                come += 1
+            while out < number and left[out] <= at:
+                out += 1
+            while lost < number and gone[lost] <= at:
+                lost += 1
+            usual = (totals[out] - totals[lost]) * self._scale
+            count = totals[come] - totals[out]
+            if usual >= options.at_least and count <= usual / options.ratio and at >= since:
                 start = at if start is None else start
                 figures = max(figures, (-count, round(usual * 1000))) if at <= seen else figures
             elif start is not None:
@@ -236,7 +238,7 @@ class Spike(Episodic):
         return Episode(
             first=begun[0].start,
             last=begun[-1].end,
-            marks=[row for row in left if row.at <= seen and _holds(begun, row.at)],
+            marks=[row for row in _during(begun, left) if row.at <= seen],
             over=begun[-1].end + self._quiet,
             figures=max(stretch.figures for stretch in begun),
             strand=DOWN,
@@ -300,8 +302,13 @@ class Spike(Episodic):
         )
 
 
-def _holds(stretches: Sequence[Stretch], at: int) -> bool:
-    return any(stretch.start <= at < stretch.end for stretch in stretches)
+def _during(stretches: Sequence[Stretch], rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows in any of the stretches."""
+    for start, end, _ in stretches:
+        for place in range(bisect_left(rows, (start,)), len(rows)):
+            if rows[place].at >= end:
+                break
+            yield rows[place]
 
 
 def spike_facts(

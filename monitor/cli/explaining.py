@@ -39,7 +39,7 @@ from monitor.source.failures import UnknownUser
 from monitor.source.pages import Undecodable, decode
 from monitor.store.store import Store
 from monitor.web.view import AlertView
-from rules.model import Alert, AlertId, ListId, Message, MessageId, UserId
+from rules.model import Alert, AlertId, ListId, Message, MessageId, StateKey, UserId
 from rules.tracing import Traced
 
 HELP: Final = """Tell why an alert was raised and what became of it, or what the rules made of a message.
@@ -132,12 +132,15 @@ class Desk:
         entries = self.store.entries_of(alert.id)
         sent = dict.fromkeys(entry.notification for entry in entries if entry.notification)
         sendings = {one: found for one in sent if (found := self.store.sending(one))}
+        reasons = self.store.reasons(alert.id)
+        keys = {StateKey(alert.rule, one.because.key) for one in reasons if one.because.key is not None}
         return AlertRecord(
             alert=alert,
             entries=tuple(entries),
-            reasons=tuple(self.store.reasons(alert.id)),
+            reasons=tuple(reasons),
             sendings=sendings,
             attempts={one: tuple(self.store.attempts(one)) for one in sendings},
+            closures=tuple(self.store.closures_of(keys)),
         )
 
     def found(

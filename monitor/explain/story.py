@@ -9,7 +9,7 @@ from typing import NamedTuple
 from monitor.delivery.policy import RouteSpec, label_sets
 from monitor.explain.secrecy import changes, without_text
 from monitor.store.lookups import Sending
-from monitor.store.values import Attempt, Entry, EntryState, NotificationId, Reason
+from monitor.store.values import Attempt, Closure, Entry, EntryState, Kind, NotificationId, Reason
 from rules.model import Alert, ListId, Message, MessageId, Status, Value, WatchSet
 
 
@@ -21,6 +21,7 @@ class AlertRecord(Value, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
     sendings: Mapping[NotificationId, Sending] = {}
     attempts: Mapping[NotificationId, tuple[Attempt, ...]] = {}
+    closures: tuple[Closure, ...] = ()  #: of the states it was made of
 
 
 class Step(Value, frozen=True, kw_only=True, omit_defaults=False):
@@ -113,6 +114,10 @@ def _beats(record: AlertRecord, skew: timedelta) -> Iterator[_Beat]:
         yield from _ended(entry)
     for sending in record.sendings.values():
         yield from _sent(sending, record.attempts.get(sending.id, ()))
+    for closure in record.closures:
+        yield _Beat(
+            closure.at, 9, f"the rule forgets {closure.key.key} without a conclusion: {closure.reason}"
+        )
 
 
 def messages_of(record: AlertRecord) -> dict[MessageId, Message]:
@@ -177,7 +182,9 @@ def _news(entry: Entry) -> str:
 
 
 def _sent(sending: Sending, attempts: Sequence[Attempt]) -> Iterator[_Beat]:
-    named = f"notification {sending.id[:8]}" + ("" if sending.kind == "alerts" else f", a {sending.kind}")
+    named = f"notification {sending.id[:8]}"
+    named += "" if sending.kind is Kind.ALERTS else f", a {sending.kind}"
+    named += f" of {sending.alerts} alerts" if sending.alerts > 1 else ""
     yield _Beat(sending.created_at, 6, f"{sending.receiver}: {named} is taken up")
     for number, attempt in enumerate(attempts, 1):
         detail = f": {attempt.detail}" if attempt.detail else ""

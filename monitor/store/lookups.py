@@ -30,6 +30,7 @@ class Sending(Value, frozen=True, kw_only=True):
     created_at: datetime
     attempts: int  #: sends begun
     due_at: datetime  #: while pending: when it is sent again
+    alerts: int  #: told in it
 
 
 class Volume(Value, frozen=True, kw_only=True):
@@ -49,8 +50,9 @@ class Lookups(Reads):
         return [entry_of(row) for row in rows]
 
     def sending(self, notification: NotificationId) -> Sending | None:
-        columns = [notifications.c[name] for name in Sending.__struct_fields__]
-        rows = self._rows(select(*columns).where(notifications.c.id == notification))
+        told = select(func.count()).where(entries.c.notification == notification).scalar_subquery()
+        columns = [notifications.c[name] for name in Sending.__struct_fields__ if name != "alerts"]
+        rows = self._rows(select(*columns, told.label("alerts")).where(notifications.c.id == notification))
         return next((_sending(row) for row in rows), None)
 
     def states(self, keys: Iterable[StateKey]) -> dict[StateKey, State]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,6 +223,36 @@ def test_a_user_who_is_gone_is_passed_over_unless_named(desk: Desk, api: Api) ->
     (line,) = desk.refused("explain", "1700", "--user", "ben", code=1)
     assert "ben" in line
     assert "none of the lists" not in line
+
+
+def test_who_was_discovered_is_watched(desk: Desk) -> None:
+    text = desk.config.read_text("utf-8")
+    watch = "watch: {cohorts: [{name: agents, discover: {roles: [agent]}, labels: {team: sales}}]}"
+    desk.config.write_text(re.sub("(?m)^watch:.*$", watch, text), "utf-8")
+    page = recorded(desk, data={"text": "a refund"} | a_row()["data"] | {"text": "a refund"})
+    with open_store(desk.folder / "store.db") as store, store.write() as tx:
+        tx.find("agents", [UserId("bob"), UserId("gone")], NOON)
+        tx.leave([UserId("gone")], NOON)
+    found = desk.json("explain", "1700", "--from", page)
+    assert {rule["rule"]: rule["answer"] for rule in found["rules"]}["refund"] == "matches"
+    assert [one["list"] for one in found["lists"]] == ["bob"]
+    assert found["notes"] == []
+
+
+def test_of_many_rules_those_that_had_to_do_with_it_are_told_in_full(desk: Desk) -> None:
+    rules = [f"{{name: r{number}, kind: match, when: {{text: word{number}}}}}" for number in range(30)]
+    (desk.folder / "rules.yaml").write_text(f"rules: [{', '.join(rules)}]", "utf-8")
+    page = recorded(
+        desk,
+        sender="anna",
+        receiver="ben",
+        data=a_row(sender="anna", receiver="ben")["data"] | {"text": "word7"},
+    )
+    shown = desk("explain", "1700", "--from", page)
+    assert "r7: matches" in shown.stdout
+    assert "r8: no" not in shown.stdout
+    assert "--rule NAME tells of another one" in shown.stderr
+    assert "r8: no" in desk("explain", "1700", "--from", page, "--rule", "r8").stdout
 
 
 # --- wrong use --------------------------------------------------------------------------------------------

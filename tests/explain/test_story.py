@@ -12,6 +12,7 @@ from monitor.explain.story import AlertRecord, Cause, Story, story
 from monitor.store.lookups import Sending
 from monitor.store.values import (
     Attempt,
+    Closure,
     Entry,
     EntryId,
     EntryState,
@@ -21,7 +22,7 @@ from monitor.store.values import (
     Reason,
 )
 from rules.model import AlertId, Because, MessageId, Severity, Status, UserId
-from tests.store.building import ANNA, NOON, a_message, after, an_alert
+from tests.store.building import ANNA, NOON, RING, a_message, after, an_alert
 
 BEHIND = timedelta(seconds=-2)  # CometChat's clock
 SENT = NotificationId("5e11" + "0" * 28)
@@ -68,6 +69,7 @@ RECORD = AlertRecord(
             created_at=after(seconds=12),
             attempts=2,
             due_at=after(seconds=50),
+            alerts=1,
         )
     },
     attempts={
@@ -167,9 +169,20 @@ def test_an_alert_of_an_older_version_is_told_as_far_as_it_is_known() -> None:
     assert (70, "it is over: called back") in shown
 
 
+def test_a_state_that_ended_without_a_conclusion_is_told() -> None:
+    closed = Closure(key=RING, reason="no longer watched", at=after(seconds=80))
+    assert lines(replace(RECORD, closures=(closed,)))[-1] == (
+        80,
+        "the rule forgets s1 without a conclusion: no longer watched",
+    )
+
+
 def test_a_sum_or_digest_is_named() -> None:
-    summed = replace(RECORD, sendings={SENT: replace(RECORD.sendings[SENT], kind=Kind.SUMMARY)})
-    assert (12, "ops: notification 5e110000, a summary is taken up") in lines(summed)
+    sending = RECORD.sendings[SENT]
+    summary = replace(RECORD, sendings={SENT: replace(sending, kind=Kind.SUMMARY, alerts=37)})
+    assert (12, "ops: notification 5e110000, a summary of 37 alerts is taken up") in lines(summary)
+    batch = replace(RECORD, sendings={SENT: replace(sending, alerts=2)})
+    assert (12, "ops: notification 5e110000 of 2 alerts is taken up") in lines(batch)
 
 
 def test_states_are_shown_without_what_people_wrote_unless_asked_for() -> None:

@@ -20,6 +20,7 @@ from tests.store.building import (
     WallClock,
     a_message,
     after,
+    all_alike,
     an_alert,
     claimed,
     found,
@@ -65,8 +66,8 @@ def test_the_entries_of_an_alert_in_their_order(store: Store) -> None:
 
 def test_where_a_notification_stands(store: Store) -> None:
     with store.write() as tx:
-        tx.commit(found("a1"))
-        sent = claimed(tx).id
+        tx.commit(found("a1", "a2"))
+        sent = claimed(tx, choose=all_alike).id
         tx.settle_retry(sent, NOON, after(minutes=2), "answered 503")
     assert store.sending(sent) == Sending(
         id=sent,
@@ -76,6 +77,7 @@ def test_where_a_notification_stands(store: Store) -> None:
         created_at=NOON,
         attempts=1,
         due_at=after(minutes=2),
+        alerts=2,
     )
     assert store.sending(NotificationId("nobody")) is None
 

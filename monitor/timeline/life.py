@@ -33,7 +33,7 @@ from monitor.store.store import Store, Tx
 from monitor.store.values import UserRow
 from monitor.store.writer import Writer, inline
 from monitor.timers import Timers
-from rules.model import ListId, Message, RuleName, Timer
+from rules.model import ListId, Message, Timer
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Life:
             await nursery.start(self._writer.run)
             await nursery.start(self._fleet.run)
             await self.adopt(self.accounts.orders, self._lists)
-            self.accounts.mutes = self._store.mutes(self._clock.wall())
+            self.take_mutes()
             self._fleet.employ({name: Post(name, partial(self._hire, name)) for name in self._sinks})
             nursery.start_soon(self._prod)
             task_status.started()
@@ -158,9 +158,8 @@ class Life:
             stored=row.cursor, drain=Drain(start_at=row.start_at, cursor=row.cursor), is_new=False
         )
 
-    async def mute(self, rule: RuleName, span: timedelta) -> None:
-        until = self._clock.wall() + span
-        await self._writer.submit(lambda tx: tx.add_mute(rule, until=until, reason="muted by the test"))
+    def take_mutes(self) -> None:
+        """Take over the mutes that are in the store."""
         self.accounts.mutes = self._store.mutes(self._clock.wall())
 
     # --- reading -----------------------------------------------------------------------------------------

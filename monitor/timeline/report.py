@@ -53,7 +53,8 @@ def summary(results: Sequence[Result]) -> str:
     failures = sum(not result.is_fine for result in results)
     seconds = sum(result.seconds for result in results)
     verdict = f"{failures} failed" if failures else "all passed"
-    return f"{len(results)} tests, {verdict}, {seconds:.2f} s"
+    tests = "1 test" if len(results) == 1 else f"{len(results)} tests"
+    return f"{tests}, {verdict}, {seconds:.2f} s"
 
 
 def covering(covered: Sequence[Covered]) -> Iterator[str]:

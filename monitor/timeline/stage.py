@@ -241,10 +241,16 @@ class _Stage:
             case Reload(rules=names, watch=watch):
                 await self._reload(names, watch)
             case Mute(rule=rule, span=span):
-                if self._life:
-                    await self._life.life.mute(RuleName(rule.text), span)
+                self._mute(RuleName(rule.text), span)
             case _:
                 self._want_look(since(self._setting.start, self._script.play(action)))
+
+    def _mute(self, rule: RuleName, span: timedelta) -> None:
+        """As the command does it, which needs no running monitor."""
+        with self._store.write() as tx:
+            tx.add_mute(rule, until=self.wall() + span, reason="by the test")
+        if self._life:
+            self._life.life.take_mutes()
 
     def _prod(self) -> None:
         if self._life:

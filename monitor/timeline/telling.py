@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import assert_never
 
 from monitor.logs import one_line
@@ -20,7 +21,6 @@ from monitor.timeline.model import (
     Ring,
     Say,
 )
-from rules.grammar import said
 
 SHORT = 40  # characters of a text
 
@@ -65,15 +65,19 @@ def _ours(action: Api | Receivers | Jump | Restart | Reload | Mute) -> str:
         case Receivers(answers=answers):
             return ", ".join(f"{name} is {answer}" for name, answer in answers.items())
         case Jump(by=by):
-            return f"our clock is set by {offset(by.total_seconds())}"
+            return f"our clock is set by {_span(by)}"
         case Restart(down=down):
-            return f"the monitor ends{', and is away for ' + said(down) if down else ' and starts'}"
+            return f"the monitor ends{', and is away for ' + _span(down) if down else ' and starts'}"
         case Reload():
             return "other orders take effect"
         case Mute(rule=rule, span=span):
-            return f"{rule.text} is muted for {said(span)}"
+            return f"{rule.text} is muted for {_span(span)}"
         case _:
             assert_never(action)
+
+
+def _span(span: timedelta) -> str:
+    return offset(span.total_seconds())
 
 
 def _short(text: str) -> str:

@@ -64,7 +64,7 @@ def test_of_a_folder_every_file_with_tests_is_run(folder: Path) -> None:
 
 
 def test_only_some_are_run(folder: Path) -> None:
-    assert run(folder, "--only", "OTHERS").stderr.startswith("1 tests, all passed")
+    assert run(folder, "--only", "OTHERS").stderr.startswith("1 test, all passed")
     shown = run(folder, "--only", "nobody")
     assert (shown.exit_code, shown.stderr) == (2, 'cometwatch: no test has "nobody" in its name\n')
 

@@ -10,10 +10,11 @@ import yaml
 
 from monitor.timeline.cast import groups, people, watched
 from monitor.timeline.grammar import schema
+from monitor.timeline.model import Say
 from monitor.timeline.reading import read_suite
 from monitor.timeline.shapes import moment_of, span_of
 from rules.model import UserId
-from rules.text import Source
+from rules.text import Source, SpecError
 from tests.timeline.conftest import Author
 
 TEST = "tests:\n  - name: it\n    timeline:\n      - {at: 1m, message: {from: ann, to: bob, id: one}}\n"
@@ -159,6 +160,13 @@ def test_a_file_without_anything(author: Author) -> None:
     assert problem == 'it.yaml:2:9: "name" is missing; for example name: a call is missed'
 
 
+def test_an_empty_file() -> None:
+    with pytest.raises(
+        SpecError, match=r"it\.yaml:1:1: the file is empty; expected a test file with the keys"
+    ):
+        read_suite(Source("it.yaml", "# nothing\n"))
+
+
 def test_mistakes_in_the_rules_are_told_in_their_own_file(author: Author) -> None:
     author.rules = "rules: [{nam: x, when: {type: text}}]"
     assert author.refused(TEST)[0].startswith('rules.yaml:1:10: unknown key "nam"')
@@ -221,6 +229,26 @@ tests:
 def test_who_is_watched_if_nobody_says(entries: str, expected: set[str]) -> None:
     (test,) = read_suite(Source("it", f"tests: [{{name: it, timeline: [{entries}]}}]")).tests
     assert watched(test) == {UserId(uid): {} for uid in expected}
+
+
+def test_the_number_of_the_time_is_filled_in_everywhere() -> None:
+    text = """\
+tests:
+  - name: it
+    timeline:
+      - times: 2
+        message:
+          {from: "u{n}", to: bob, id: "m{n}", tags: ["t{n}", all], attachments: ["f{n}.png", {name: "{n}"}],
+           custom: {deep: [{"k{n}": "v{n}"}, 5]}, text: "n {n}"}
+"""
+    (test,) = read_suite(Source("it", text)).tests
+    first, second = (entry.action for entry in test.timeline)
+    assert isinstance(first, Say)
+    assert isinstance(second, Say)
+    assert (second.sender, second.id, second.text, second.tags) == ("u2", "m2", "n 2", ("t2", "all"))
+    assert [file["name"] for file in second.attachments] == ["f2.png", "2"]
+    assert second.custom == {"deep": [{"k2": "v2"}, 5]}
+    assert (first.sender, test.timeline[1].at) == ("u1", timedelta(seconds=1))
 
 
 def test_who_takes_part() -> None:

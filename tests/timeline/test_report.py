@@ -45,7 +45,7 @@ def test_a_failed_test_tells_its_whole_course(author: Author) -> None:
         "CometChat is down",
         "oncall is 429",
         "our clock is set by -1m30s",
-        "the monitor ends, and is away for 90s",
+        "the monitor ends, and is away for 1m30s",
         "urgent is muted for 1h",
         "other orders take effect",
         "the end",
@@ -83,7 +83,7 @@ def test_junit(author: Author) -> None:
 def test_the_summary(author: Author) -> None:
     results = author.perform(ONE_FAILS)
     assert summary(results).startswith("2 tests, 1 failed, ")
-    assert summary(results[:1]).startswith("1 tests, all passed, ")
+    assert summary(results[:1]).startswith("1 test, all passed, ")
 
 
 def test_the_same_for_machines(author: Author) -> None:

@@ -132,6 +132,49 @@ expect:
 """)
 
 
+def test_a_flood_that_grows_is_brought_up_to_date(author: Author) -> None:
+    author.fine("""
+timeline: [{times: 20, message: {from: ann, to: bob}}]
+expect:
+  - {raised: flood, by: 10s}
+  - {updated: flood, times: 1+, by: 25s}
+  - {resolved: flood}
+  - {delivered: {rule: flood, status: firing}}
+  - {delivered: {rule: flood, status: resolved}}
+""")
+
+
+def test_silence_is_known_when_every_list_was_read(author: Author) -> None:
+    author.rules = "rules: [{name: silent, kind: absence, when: {text: beat}, by: [sender], for: 30m}]"
+    author.fine("""
+watch: [bob, carl]
+timeline:
+  - {message: {from: ann, to: bob, text: beat}}
+  - {at: 20m, message: {from: ann, to: carl, text: beat}}
+  - {at: 55m, message: {from: ann, to: bob, text: beat}}
+  - {at: 70m, api: down}
+  - {at: 80m, message: {from: ann, to: carl, text: beat}}
+  - {at: 90m, api: up}
+until: 100m
+expect: [{raised: silent, at: 50m}, {resolved: silent, at: 55m}]
+""")
+
+
+def test_who_did_not_answer_in_time(author: Author) -> None:
+    author.rules = "rules: [{name: waiting, kind: unanswered, when: {direction: inbound}, within: 15m}]"
+    author.fine("""
+timeline:
+  - {message: {from: ann, to: bob, id: first}}
+  - {at: 14m, message: {from: bob, to: ann}}
+  - {at: 1h, message: {from: ann, to: bob, id: second}}
+  - {at: 1h5m, restart: 1m}
+  - {at: 2h, message: {from: bob, to: ann}}
+expect:
+  - {raised: {rule: waiting, message: second}, at: 75m}
+  - {resolved: {rule: waiting, reason: answered}, at: 2h}
+""")
+
+
 def test_a_row_comes_late_and_is_not_lost(author: Author) -> None:
     author.fine("""
 timeline:
@@ -244,6 +287,22 @@ expect:
   - {{delivered: missed-call}}
   - {{raised: flood}}
   - {{delivered: {{rule: flood, status: firing}}}}
+""")
+
+
+def test_a_monitor_that_is_away_hears_of_things_when_it_is_back(author: Author) -> None:
+    (author.folder / "later.yaml").write_text("rules: [{name: later, when: {text: urgent}}]")
+    author.fine("""
+timeline:
+  - {restart: 10m}
+  - {at: 1m, message: {from: ann, to: bob, text: urgent}}
+  - {at: 2m, clock: +5m}
+  - {at: 3m, mute: {rule: later, for: 15m}}
+  - {at: 4m, receiver: {oncall: up}}
+  - {at: 5m, reload: {rules: [later.yaml]}}
+  - {at: 6m, restart: 6m}
+  - {at: 30m, message: {from: ann, to: bob, text: urgent}}
+expect: [{held: {rule: later, reason: muted}, at: 12m}, {delivered: later, at: 30m}]
 """)
 
 

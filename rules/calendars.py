@@ -415,7 +415,7 @@ def _read_calendar(node: yaml.Node, report: Report) -> Written | None:
     read = _CALENDAR.read(node, report)
     if read is None:
         return None
-    days, before = Dates(), report.failures
+    days = Dates()
     national: list[National] = []
     files: list[DatesFile] = []
     for child, part in zip(_children(node, "holidays"), read.get("holidays", ()), strict=True):
@@ -432,7 +432,7 @@ def _read_calendar(node: yaml.Node, report: Report) -> Written | None:
         yearly=frozenset(days.yearly),
         national=tuple(national),
     )
-    return Written(calendar, tuple(files), report.place(node)) if report.failures == before else None
+    return Written(calendar, tuple(files), report.place(node))
 
 
 def _children(node: yaml.Node, name: str) -> Sequence[yaml.Node]:

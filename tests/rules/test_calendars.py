@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
@@ -174,6 +175,11 @@ def test_hours_of_which_the_clock_skips_the_beginning_open_when_it_does() -> Non
     assert morning.next_change(utc("2026-03-28T12:00")) == utc("2026-03-29T01:00")
 
 
+def test_a_time_that_the_clock_skips_is_the_instant_at_which_it_does() -> None:
+    morning = Calendar(zone=BERLIN, spans=(Span(days=(6,), opens=2 * 60 + 17, closes=300),))
+    assert morning.next_change(utc("2026-03-28T12:00")) == utc("2026-03-29T01:00")
+
+
 # --- holidays -----------------------------------------------------------------------------------------
 
 
@@ -301,6 +307,9 @@ def test_days_may_wrap_round_the_week() -> None:
         ('{timezone: UTC, open: {hours: "09:00-09:00"}}', 'found "09:00-09:00"'),
         ('{timezone: UTC, open: {hours: "24:00-06:00"}}', 'found "24:00-06:00"'),
         ('{timezone: UTC, open: {hours: "09:60-17:00"}}', 'found "09:60-17:00"'),
+        ('{timezone: UTC, open: {hours: "٠٩:00-17:00"}}', "hours as 09:00-17:00"),
+        ('{timezone: UTC, open: {hours: ["09:00-12:00", "13:00"]}}', 'found "13:00"'),
+        ('{timezone: UTC, open: {days: {mon: fri}, hours: "09:00-17:00"}}', "found a mapping"),
         ('{timezone: UTC, open: {hours: "09:00-24:01"}}', 'found "09:00-24:01"'),
         ('{timezone: UTC, open: {days: monday, hours: "09:00-17:00"}}', '"monday" names no days'),
         ('{timezone: UTC, open: {days: mon-fry, hours: "09:00-17:00"}}', '"mon-fry" names no days'),
@@ -322,6 +331,26 @@ def test_a_mistake_has_its_place_and_a_way_out(calendar: str, said: str) -> None
     assert len(problems) == 1
     assert problems[0].startswith("work.yaml:1:")
     assert said in problems[0]
+
+
+def test_editors_are_told_the_same() -> None:
+    schema = CALENDARS.shape.schema()
+    assert schema["propertyNames"] == {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+    calendar = schema["additionalProperties"]
+    assert (calendar["type"], calendar["required"]) == ("object", ["timezone", "open"])
+    span = calendar["properties"]["open"]["anyOf"][0]["properties"]
+    hours, day = span["hours"]["anyOf"][0], span["days"]["anyOf"][0]
+    assert (hours["type"], day["type"]) == ("string", "string")
+    for text in ("09:00-17:00", "22:00-06:00", "00:00-24:00"):
+        assert re.search(hours["pattern"], text)
+    for text in ("9:00-17:00", "09:00", "09:60-17:00", "25:00-26:00", "x09:00-17:00", "09:00-17:000"):
+        assert not re.search(hours["pattern"], text)
+    for text in ("mon", "mon-fri", "sun-mon"):
+        assert re.search(day["pattern"], text)
+    for text in ("monday", "mon-", "fry", "mon-fri-sun"):
+        assert not re.search(day["pattern"], text)
+    several = span["days"]["anyOf"][1]
+    assert several == {"type": "array", "items": day, "minItems": 1, "maxItems": 1000}
 
 
 def test_a_name_is_a_name_once() -> None:

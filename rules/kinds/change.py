@@ -12,7 +12,7 @@ from rules.fields import BY, FieldName, field
 from rules.grammar import Duration, Key, said
 from rules.kinds import match
 from rules.kinds.base import Kind
-from rules.kinds.episodes import Episode, Filter, Look, Row, Story, Told, key_facts, length
+from rules.kinds.episodes import GRACE, Episode, Filter, Look, Row, Story, Told, key_facts, length
 from rules.kinds.once import Once
 from rules.model import Message, Value, WatchSet
 from rules.templates import Facts
@@ -65,7 +65,9 @@ class Change(Once):
         return (BETWEEN.join(sorted(self._field(message))),)
 
     def look(self, story: Story) -> Look:
-        return Look([_episode(step) for step in self._steps(story.rows)])
+        latest = story.rows[-1].at - GRACE
+        compared = next((row.at for row in reversed(story.rows) if row.at < latest), None)
+        return Look([_episode(step) for step in self._steps(story.rows)], pending=compared)
 
     def _steps(self, rows: Sequence[Row]) -> Iterator[Step]:
         before: Row | None = None

@@ -117,6 +117,26 @@ class Unanswered(Episodic):
         return (f"{flags}:{kept(who)}",) if flags else ()
 
     def look(self, story: Story) -> Look:
+        episodes, asked = self._episodes(story)
+        ahead = [one for one in episodes if one.marks and one.marks[0].at > story.seen]
+        needed = [one.first for one in ahead] + ([asked.row.at] if asked else [])
+        return Look(
+            [one for one in episodes if one not in ahead],
+            due=min((one.marks[0].at for one in ahead), default=None),
+            pending=min(needed, default=None),
+        )
+
+    def retained(self, story: Story, pending: int | None, *, now: int) -> Story:
+        """Never the rest of a question without its beginning: that would look like another one."""
+        left = super().retained(story, pending, now=now)
+        if len(left.rows) == len(story.rows):
+            return left
+        first = left.rows[0].at
+        cut = (one.first for one in self._episodes(story)[0] if one.first < first <= one.last)
+        return super().retained(story, min(cut, default=pending), now=now)
+
+    def _episodes(self, story: Story) -> tuple[list[Episode], Question | None]:
+        """Every question, and the one that is still open."""
         awaited = story.values[1] if self._is_personal else None
         asked: Question | None = None
         episodes: list[Episode] = []
@@ -132,13 +152,7 @@ class Unanswered(Episodic):
                 asked = self._question(row, who)
         if asked is not None:
             episodes.append(_open(asked, max(asked.due, story.seen, story.rows[-1].at)))
-        ahead = [one for one in episodes if one.marks and one.marks[0].at > story.seen]
-        needed = [one.first for one in ahead] + ([asked.row.at] if asked else [])
-        return Look(
-            [one for one in episodes if one not in ahead],
-            due=min((one.marks[0].at for one in ahead), default=None),
-            pending=min(needed, default=None),
-        )
+        return episodes, asked
 
     def _question(self, row: Row, who: str) -> Question:
         calendar = self._options.calendar

@@ -16,7 +16,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -319,21 +318,11 @@ class Pool:
     """The messages that can be shown: those kept, and those of this step."""
 
     def __init__(self, kept: Iterable[Kept], fresh: Iterable[Message]) -> None:
-        self._sources = kept, fresh
-
-    @cached_property
-    def _kept(self) -> dict[int, Kept]:
-        return {one.id: one for one in self._sources[0]}
-
-    @cached_property
-    def _fresh(self) -> dict[int, Message]:
-        return {int(message.id): message for message in self._sources[1]}
-
-    @cached_property
-    def _order(self) -> list[tuple[int, int]]:
+        self._kept = {one.id: one for one in kept}
+        self._fresh = {int(message.id): message for message in fresh}
         times = [(one.at, one.id) for one in self._kept.values()]
         times += [(micros(message.sent_at), id_) for id_, message in self._fresh.items()]
-        return sorted(times)
+        self._order = sorted(times)
 
     def shown(self, told: Told, *, back: int) -> tuple[int, ...]:
         """The ids to show: the first and the last ones of the episode. There always is one.
@@ -346,10 +335,6 @@ class Pool:
         return tuple(
             ids if len(ids) <= MAX_MESSAGES else [*ids[:FIRST_SHOWN], *ids[FIRST_SHOWN - MAX_MESSAGES :]]
         )
-
-    def newest(self) -> Message:
-        _, id_ = self._order[-1]
-        return self._fresh.get(id_) or MESSAGE.decode(self._kept[id_].raw)
 
     def messages(self, ids: Iterable[int]) -> tuple[Message, ...]:
         return tuple(
@@ -517,15 +502,14 @@ class Episodic(ABC):
             return Ruling(state=None)
         if tick is not None:
             story = msgspec.structs.replace(story, seen=max(story.seen, micros(tick.due)))
-        pool = Pool(story.kept, new)
         found: tuple[Found, ...] = ()
         looked = self.look(story)
         if new or tick is not None:
             if looked.episodes or story.told:
-                story, found = self._told(key, story, looked.episodes, pool=pool, watch=watch, now=clock)
+                story, found = self._told(key, story, looked.episodes, new=new, watch=watch, now=clock)
                 looked = self.look(story) if found else looked  # what is still to come is another now
-            story = self._trimmed(story, new, pool, looked.pending, clock)
-        wait = self._wait(story, looked.due, pool, watch)
+            story = self._trimmed(story, new, looked.pending, now=clock)
+        wait = self._wait(story, looked.due, new, watch)
         return Ruling(
             state=story,
             found=found,
@@ -569,16 +553,15 @@ class Episodic(ABC):
         )
         return story, new
 
-    def _trimmed(
-        self, story: Story, new: Sequence[Message], pool: Pool, pending: int | None, now: int
-    ) -> Story:
+    def _trimmed(self, story: Story, new: Sequence[Message], pending: int | None, *, now: int) -> Story:
         """The story with what must be kept, and no more."""
+        known = story.kept
         story = self.retained(story, pending, now=now)
-        kept = newest(story.kept, new, self._keeps)
-        if pending is not None or any(story.open):
+        kept = newest(known, new, self._keeps)
+        if any(story.open) or (pending is not None and all(one.at != pending for one in kept)):
             ids = {one.id for one in kept}
-            more = [one for one in pool.needed(story.told, pending) if one.id not in ids]
-            kept = tuple(sorted([*kept, *more], key=_place)) if more else kept
+            more = [one for one in Pool(known, new).needed(story.told, pending) if one.id not in ids]
+            kept = tuple(sorted([*kept, *more], key=_place))
         return msgspec.structs.replace(story, kept=kept)
 
     def _told(
@@ -587,7 +570,7 @@ class Episodic(ABC):
         story: Story,
         episodes: Sequence[Episode],
         *,
-        pool: Pool,
+        new: Sequence[Message],
         watch: WatchSet,
         now: int,
     ) -> tuple[Story, tuple[Found, ...]]:
@@ -598,6 +581,9 @@ class Episodic(ABC):
             complete_from=self.complete_from(story),
             now=now,
         )
+        if not news:
+            return msgspec.structs.replace(story, told=told), ()
+        pool = Pool(story.kept, new)
         shown = {one.told.episode: pool.shown(one.told, back=self._shows) for one in news}
         told = tuple(
             msgspec.structs.replace(one, shown=shown[one.episode])
@@ -649,12 +635,14 @@ class Episodic(ABC):
             chain.from_iterable(message.participants for message in messages), watch
         )
 
-    def _wait(self, story: Story, due: int | None, pool: Pool, watch: WatchSet) -> Wait | None:
+    def _wait(self, story: Story, due: int | None, new: Sequence[Message], watch: WatchSet) -> Wait | None:
         dues = [one.over for one in story.open if one.over is not None]
         dues += [due] if due is not None else []
         if not dues:
             return None
-        lists, every = carriers(self.by, story.values, (pool.newest(),), watch, in_groups=story.in_groups)
+        last = story.kept[-1]
+        message = next((one for one in new if one.id == last.id), None) or MESSAGE.decode(last.raw)
+        lists, every = carriers(self.by, story.values, (message,), watch, in_groups=story.in_groups)
         return Wait(moment_of(min(dues)), lists, every)
 
     def _keep_until(self, story: Story, now: int) -> datetime:

@@ -66,20 +66,6 @@ class Options(Value, frozen=True, kw_only=True):
         return self.within + self.reference if self.learn is None else self.learn
 
 
-class Volume:
-    """How many rows there were until a time, asked for in order of time."""
-
-    def __init__(self, times: Sequence[int], totals: Sequence[int]) -> None:
-        self._times, self._totals, self._place = times, totals, 0
-
-    def until(self, at: int) -> int:
-        times, place = self._times, self._place
-        while place < len(times) and times[place] <= at:
-            place += 1
-        self._place = place
-        return self._totals[place]
-
-
 class Stretch(NamedTuple):
     """From `start` until just before `end` there were too few."""
 
@@ -154,16 +140,19 @@ class Spike(Episodic):
     ) -> Iterator[tuple[Row, tuple[int, ...]]]:
         """The rows that end a window with too many, with how many there were and are usual."""
         options = self._options
-        recent, earlier = Volume(times, totals), Volume(times, totals)
-        before = len(times) - len(rows)
-        for place, row in enumerate(rows, start=before + 1):
+        out = lost = 0  # how many of the rows have left the window, and the one before
+        for place, row in enumerate(rows, start=len(times) - len(rows) + 1):
             if row.at < since:
                 continue
-            outside = recent.until(row.at - self._within)
-            count = totals[place] - outside
+            edge = row.at - self._within
+            while times[out] <= edge:
+                out += 1
+            count = totals[place] - totals[out]
             if count < options.at_least:
                 continue
-            usual = (outside - earlier.until(row.at - self._within - self._reference)) * self._scale
+            while times[lost] <= edge - self._reference:
+                lost += 1
+            usual = (totals[out] - totals[lost]) * self._scale
             if count >= options.ratio * max(usual, options.floor):
                 yield row, (count, round(usual * 1000))
 
@@ -186,14 +175,13 @@ class Spike(Episodic):
         self, story: Story, times: Sequence[int], totals: Sequence[int], since: int
     ) -> tuple[list[Episode], int | None]:
         """The lulls that have begun, and when the next one begins if no more rows come."""
-        left = [row._replace(at=row.at + self._within) for row in story.rows]
         lulls: list[Episode] = []
         dues: list[int] = []
         for stretches in self._chained(self._sparse(times, totals, since=since, seen=story.seen)):
-            lull = self._lull(stretches, left, story.seen)
+            lull = self._lull(stretches, story)
             lulls += [lull] if lull.marks else []
             if not any(one.touches(lull) for one in story.open):
-                dues += [row.at for row in _during(stretches, left) if row.at > story.seen]
+                dues += [mark.at for mark in self._marks(stretches, story.rows) if mark.at > story.seen]
         return lulls, min(dues, default=None)
 
     def _sparse(
@@ -232,17 +220,26 @@ class Spike(Episodic):
         if lull:
             yield lull
 
-    def _lull(self, stretches: Sequence[Stretch], left: Sequence[Row], seen: int) -> Episode:
+    def _lull(self, stretches: Sequence[Stretch], story: Story) -> Episode:
         """As far as it is seen: a stretch that has not begun may still not come."""
-        begun = [stretch for stretch in stretches if stretch.start <= seen] or stretches[:1]
+        begun = [stretch for stretch in stretches if stretch.start <= story.seen] or stretches[:1]
         return Episode(
             first=begun[0].start,
             last=begun[-1].end,
-            marks=[row for row in _during(begun, left) if row.at <= seen],
+            marks=[mark for mark in self._marks(begun, story.rows) if mark.at <= story.seen],
             over=begun[-1].end + self._quiet,
             figures=max(stretch.figures for stretch in begun),
             strand=DOWN,
         )
+
+    def _marks(self, stretches: Sequence[Stretch], rows: Sequence[Row]) -> Iterator[Row]:
+        """The rows that leave the window in any of the stretches, as of when they do."""
+        for start, end, _ in stretches:
+            for place in range(bisect_left(rows, (start - self._within,)), len(rows)):
+                at = rows[place].at + self._within
+                if at >= end:
+                    break
+                yield Row(at, rows[place].id)
 
     # --- what is kept, and what is said ---------------------------------------------------------------
 
@@ -300,15 +297,6 @@ class Spike(Episodic):
             f"{ways[options.direction]} of the messages{with_} within {said(options.within)} as are usual by "
             f"the {said(options.reference)} before, and at least {options.at_least}{each}"
         )
-
-
-def _during(stretches: Sequence[Stretch], rows: Sequence[Row]) -> Iterator[Row]:
-    """The rows in any of the stretches."""
-    for start, end, _ in stretches:
-        for place in range(bisect_left(rows, (start,)), len(rows)):
-            if rows[place].at >= end:
-                break
-            yield rows[place]
 
 
 def spike_facts(

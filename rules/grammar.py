@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import re2
 import yaml
 
-from rules.names import Names, shortened
+from rules.names import EMPTY, Names, shortened
 from rules.text import Place, Problem, Source, SpecError, compose, place_of, value_of
 
 MAX_BYTES: Final = 256 * 1024  # a rule file is written by people; the largest useful one is a tenth of this
@@ -400,7 +400,7 @@ class Many:
         for entry in report.names.list_of(name):
             value, wrong = self.each.take(entry.text)
             values.append(value)
-            if wrong and not report.names.is_symbolic:
+            if wrong and entry.text != EMPTY and not report.names.is_symbolic:
                 used = f'{wrong} (the list "{name}" is used at {report.place(node)})'
                 problems.append(Problem(entry.place, used, self.each.example, self.each.expected))
         report.problems += shortened(problems)

@@ -1,0 +1,1 @@
+"""Rule files, templates, expressions and messages at random: nothing crashes, nothing hangs, nothing grows."""

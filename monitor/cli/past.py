@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -150,20 +150,15 @@ def _rehearsed(orders: Orders, stage: Stage) -> Rehearsed:
 
 
 def rules_of(names: Sequence[str], *, app: str, link: str | None = None) -> RuleSet:
-    """The rules of files, folders and packs; of all packs if there are no names. Raises ConfigError."""
+    """The rules of files, folders and packs; without names, of the usual packs. Raises ConfigError."""
+    from monitor.settings.model import Rules
+    from monitor.settings.text import beside
     from rules import spec
     from rules.text import SpecError
 
     try:
-        sources = [found for name in names for found in _sources(name)]
-        return spec.load(
-            sources or [*map(spec.pack, spec.DEFAULT_PACKS)],
-            app=app,
-            link=link,
-            read=_beside,
-            shadow=(),
-            off=(),
-        )
+        sources = [found for name in names or Rules().packs for found in _sources(name)]
+        return spec.load(sources, app=app, link=link, read=beside)
     except SpecError as error:
         raise ConfigError(str(error)) from error
 
@@ -185,13 +180,6 @@ def _sources(name: str) -> Iterator[Source]:
         yield spec.pack(name)
 
 
-def _beside(name: str, source: str) -> Source:
-    """A file of values, named by a rule file: it stands relative to it."""
-    from monitor.settings.text import source_of
-
-    return source_of(Path(source).parent / name)
-
-
 def split(names: str) -> list[str]:
     return [names] if Path(names).exists() else [name.strip() for name in names.split(",") if name.strip()]
 
@@ -209,9 +197,9 @@ class History:
 
         self.configuration = _configured(source)
         self.notes: list[str] = []
-        self._where = Where(source, base_url, key_file)
         if self.configuration is None and not users:
             raise typer.BadParameter("say whose history: --user UID, or --config with your settings")
+        self._where = Where(source, base_url, key_file)
         if self.configuration is not None and not users:
             self.configuration = self._with_found(source, self.configuration)
         self._users = list(users)
@@ -265,19 +253,17 @@ class History:
 
     def _with_found(self, source: Given, configuration: Configuration) -> Configuration:
         """With the users of discovered cohorts, as the running monitor's store knows them."""
+        from monitor.cli.explaining import with_discovered
+
         names = [cohort.name for cohort in configuration.settings.watch.cohorts if cohort.discover]
         if not names:
             return configuration
         try:
             with source.store() as store:
-                rows = [row for row in store.users() if row.left_at is None and row.cohort in names]
+                return with_discovered(configuration, store)
         except (StoreError, ConfigError) as error:
             self.notes.append(f"Cohorts that are discovered ({', '.join(names)}) are left out: {error}")
             return configuration
-        found: dict[str, list[Any]] = {}
-        for row in rows:
-            found.setdefault(row.cohort or "", []).append(row.uid)
-        return configuration.finding(found)
 
 
 def historic_stage(

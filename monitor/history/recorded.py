@@ -15,6 +15,8 @@ from monitor.history.shelf import SUFFIX, Place, Volume, read
 from monitor.source.pages import Undecodable, decode
 from rules.model import Message, Value
 
+ENDINGS: Final = (".json", ".jsonl", SUFFIX)
+
 _message: Final = msgspec.json.Decoder(Message)
 
 
@@ -30,8 +32,11 @@ class Past(Value, frozen=True, kw_only=True):
 
 
 def recorded(files: Sequence[Path]) -> Past:
-    """What is in `files`. Raises ConfigError for what is neither page nor lines nor cached history."""
-    return _joined([_read(file) for file in files])
+    """What is in `files`, and in the folders among them.
+
+    Raises ConfigError for what is neither page nor lines nor cached history.
+    """
+    return _joined([_read(file) for named in files for file in _within(named)])
 
 
 def cached(paths: Iterable[Path], since: datetime) -> Past:
@@ -50,6 +55,15 @@ def _of(volume: Volume, since: datetime) -> Past:
         short=() if reaches(leaves, since) else (place,),
         is_redacted=label.redacted,
     )
+
+
+def _within(named: Path) -> Sequence[Path]:
+    if not named.is_dir():
+        return (named,)
+    found = sorted(file for file in named.rglob("*") if file.is_file() and file.name.endswith(ENDINGS))
+    if not found:
+        raise ConfigError(f"{named}: there are no messages in this folder: no *{', no *'.join(ENDINGS)}")
+    return found
 
 
 def _joined(parts: Sequence[Past]) -> Past:

@@ -19,17 +19,22 @@ def groups(test: Test) -> Mapping[str, tuple[str, ...]]:
 
     Who is to join is not there yet.
     """
-    everybody, named = people(test), dict(test.setting.groups)
+    named = dict(test.setting.groups)
+    missing = dict.fromkeys(guid for guid in _groups(test) if guid not in named)
     coming = {
-        (e.action.group, e.action.user)
-        for e in test.timeline
-        if isinstance(e.action, Member) and e.action.joins
+        (move.group, move.user)
+        for entry in test.timeline
+        if isinstance(move := entry.action, Member) and move.joins
     }
+    everybody = people(test) if missing else ()
+    return named | {guid: tuple(uid for uid in everybody if (guid, uid) not in coming) for guid in missing}
+
+
+def _groups(test: Test) -> Iterator[str]:
     for entry in test.timeline:
         match entry.action:
             case Say(to=guid, is_group=True) | Ring(to=guid, is_group=True) | Member(group=guid):
-                named.setdefault(guid, tuple(uid for uid in everybody if (guid, uid) not in coming))
-    return named
+                yield guid
 
 
 def watched(test: Test) -> WatchSet:

@@ -214,8 +214,9 @@ class Life:
     # --- delivering --------------------------------------------------------------------------------------
 
     def _nudge(self, names: Iterable[str]) -> None:
-        self._fleet.nudge(names)
-        self._news.set()
+        if names := set(names) - {""}:  # nobody's: no route took it
+            self._fleet.nudge(names)
+            self._news.set()
 
     def prod(self) -> None:
         """Something changed for the receivers: they answer differently, or our clock was set."""

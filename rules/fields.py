@@ -17,8 +17,7 @@ import yaml
 
 from rules.conditions import ABSENT, dig
 from rules.grammar import MAX_LIST, Key, Report, did_you_mean, is_unicode, shown
-from rules.kinds.base import correlation_key
-from rules.model import ListId, Message, UserId, WatchSet, digest, watched
+from rules.model import ListId, Message, UserId, WatchSet, correlation_key, digest, watched
 
 Look = Callable[[Message], Sequence[str]]
 

@@ -243,6 +243,14 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+MAX_KEY: Final = 200
+
+
+def correlation_key(text: str) -> str:
+    """A foreign id as a key: itself if it is short printable ASCII, or else its digest."""
+    return text if len(text) <= MAX_KEY and text.isascii() and text.isprintable() else digest(text)
+
+
 def watched(users: Iterable[str], watch: WatchSet) -> tuple[UserId, ...]:
     """Those of `users` that are watched, in the given order, each once."""
     return tuple(dict.fromkeys(UserId(uid) for uid in users if uid in watch))

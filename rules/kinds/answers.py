@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from rules.kinds.base import correlation_key
 from rules.kinds.session import AT_ONCE, CALL_BACK, REPLY, Missed, Options, Session, status_of
-from rules.model import APP_SYSTEM, Message, MessageId, UserId, Value
+from rules.model import APP_SYSTEM, Message, MessageId, UserId, Value, correlation_key
 
 GRACE: Final = timedelta(hours=1)  # how much later than its neighbours a row may still turn up
 MAX_REACTIONS: Final = 500  # of one conversation; an hour of lively talk has fewer

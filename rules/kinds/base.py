@@ -15,7 +15,7 @@ import msgspec
 
 from rules.conditions import Condition, Interest, Test
 from rules.grammar import Key
-from rules.model import ListId, Message, Status, Tick, UserId, Value, WatchSet, digest
+from rules.model import ListId, Message, Status, Tick, UserId, Value, WatchSet
 from rules.templates import Facts
 from rules.when import Conditions
 
@@ -159,7 +159,6 @@ class Kind:
 MAX_EVIDENCE = 128 * 1024  # bytes of one message as JSON; the API takes texts of 64 Ki characters
 MAX_TEXT = 16_000
 MAX_ENTRIES = 100
-MAX_KEY = 200
 
 
 def evidence(message: Message) -> Message:
@@ -181,8 +180,3 @@ def _trimmed(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [_trimmed(value) for value in tree[:MAX_ENTRIES]]
     return tree
-
-
-def correlation_key(text: str) -> str:
-    """A foreign id as a key: itself if it is short printable ASCII, or else its digest."""
-    return text if len(text) <= MAX_KEY and text.isascii() and text.isprintable() else digest(text)

@@ -32,7 +32,7 @@ from rules.kinds.answers import (
     recent,
     speaker,
 )
-from rules.kinds.base import Found, Kind, Needs, Ruling, Wait, correlation_key
+from rules.kinds.base import Found, Kind, Needs, Ruling, Wait
 from rules.kinds.match import SAMPLE, SAMPLE_AT
 from rules.kinds.session import (
     ANSWERED,
@@ -62,6 +62,7 @@ from rules.model import (
     UserId,
     Value,
     WatchSet,
+    correlation_key,
     watched,
 )
 from rules.templates import Facts, call_facts

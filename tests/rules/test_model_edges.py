@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from rules.kinds.base import MAX_ENTRIES, MAX_EVIDENCE, MAX_KEY, MAX_TEXT, correlation_key, evidence
-from rules.model import Message, Party, UserId, WatchSet, digest, fingerprint, watched
+from rules.kinds.base import MAX_ENTRIES, MAX_EVIDENCE, MAX_TEXT, evidence
+from rules.model import (
+    MAX_KEY,
+    Message,
+    Party,
+    UserId,
+    WatchSet,
+    correlation_key,
+    digest,
+    fingerprint,
+    watched,
+)
 from tests.rules.builders import ANN, BOB, a_call, a_message, in_group
 
 

@@ -132,8 +132,15 @@ class Unanswered(Episodic):
         if len(left.rows) == len(story.rows):
             return left
         first = left.rows[0].at
-        cut = (one.first for one in self._episodes(story)[0] if one.first < first <= one.last)
-        return super().retained(story, min(cut, default=pending), now=now)
+        cut = (
+            one.first
+            for one in self._episodes(story)[0]
+            if one.first < first and (first <= one.last or any(told.touches(one) for told in story.open))
+        )
+        begins = min(cut, default=None)
+        if begins is None or (pending is not None and begins >= pending):
+            return left  # nothing is cut, or only what would be too much to keep
+        return self.retained(story, begins, now=now)
 
     def _episodes(self, story: Story) -> tuple[list[Episode], Question | None]:
         """Every question, and the one that is still open."""

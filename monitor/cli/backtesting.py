@@ -139,13 +139,15 @@ def diff(
         stage = past.recorded_stage(source, given_files, since=begins)
     else:
         stage = past.kept_stage(source, cache or past.default_cache(), since=begins)
-    before, after = (past.tallied(stage, stage.rules(past.split(names)), UTC) for names in (old, new))
-    compared = compare(before, after)
+    was, is_ = (stage.rules(past.split(names)) for names in (old, new))
+    after = past.tallied(stage, is_, UTC)
+    compared = compare(past.tallied(stage, was, UTC), after)
+    notes = tuple(telling.notes_on(stage, after, is_))
     broken = tuple(Limits(max_added, max_removed, max_changed, max_pages_per_day).broken(compared))
     if as_json:
-        print_json(telling.comparison_document(compared, after, broken))
+        print_json(telling.comparison_document(compared, after, broken, notes))
     else:
-        telling.show_comparison(compared, after, examples)
+        telling.show_comparison(compared, after, notes, examples=examples)
     for line in broken:
         say(f"FAILED: {line}")
     if broken:

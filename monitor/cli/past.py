@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rules.model import ListId, Message, WatchSet
     from rules.text import Source
 
+TESTS: Final = ".test.yaml"  # what stands beside rules to try them
 MANY: Final = 20_000  # messages that take long enough for a progress bar
 
 
@@ -170,7 +171,8 @@ def _sources(name: str) -> Iterator[Source]:
 
     path = Path(name)
     if path.is_dir():
-        found = sorted(file for file in path.glob("*.yaml") if file.is_file())
+        files = (file for file in path.glob("*.yaml") if not file.name.endswith(TESTS))
+        found = sorted(file for file in files if file.is_file())
         if not found:
             raise ConfigError(f"{name}: there is no *.yaml in this folder")
         yield from map(source_of, found)

@@ -181,7 +181,9 @@ def _plain(one: Told) -> dict[str, Any]:
     }
 
 
-def comparison_document(compared: Comparison, after: Tally, broken: Sequence[str]) -> dict[str, Any]:
+def comparison_document(
+    compared: Comparison, after: Tally, broken: Sequence[str], notes: Sequence[str]
+) -> dict[str, Any]:
     return {
         "since": after.since,
         "until": after.until,
@@ -192,6 +194,7 @@ def comparison_document(compared: Comparison, after: Tally, broken: Sequence[str
         "pages_per_day": {"old": compared.pages_per_day_old, "new": compared.pages_per_day_new},
         "renamed": compared.renamed,
         "failed": broken,
+        "notes": notes,
         "rules": [
             {
                 "rule": rule.rule,
@@ -209,7 +212,8 @@ def comparison_document(compared: Comparison, after: Tally, broken: Sequence[str
     }
 
 
-def show_comparison(compared: Comparison, after: Tally, examples: int) -> None:
+def show_comparison(compared: Comparison, after: Tally, notes: Sequence[str], *, examples: int) -> None:
+    """For people."""
     span = f"{moment(after.since)} to {moment(after.until)} ({after.days:.1f} days)"
     typer.echo(f"{_many(after.messages, 'message')}, {span}\n")
     columns = ("rule", "old", "new", "added", "removed", "changed", "pages a day")
@@ -235,6 +239,9 @@ def show_comparison(compared: Comparison, after: Tally, examples: int) -> None:
         print_table(("", "when", "rule", "title", "what"), changes, empty="")
     else:
         typer.echo("\nNo alert differs.")
+    typer.echo("")
+    for note in notes:
+        typer.echo(f"- {note}")
 
 
 def _arrow(old: float, new: float) -> str:

@@ -51,7 +51,7 @@ def _of(volume: Volume, since: datetime) -> Past:
         messages=tuple(message for message in messages if message.sent_at >= since),
         rejects=sum(leaf.rejects for leaf in leaves),
         until=seen_to(leaves),
-        lists=1,
+        lists=1 if leaves else 0,  # CometChat did not know a list of which there is nothing
         short=() if reaches(leaves, since) else (place,),
         is_redacted=label.redacted,
     )

@@ -167,6 +167,7 @@ async def test_offline_says_what_is_missing(archive: Archive) -> None:
 
 async def test_new_rules_take_the_place_of_the_configured_ones(archive: Archive) -> None:
     rules = archive.write("new/texts.yaml", TEXTS)
+    archive.write("new/texts.test.yaml", "tests: []")  # is not taken for rules
     for name in (rules, str(Path(rules).parent)):
         found = await archive.json("backtest", "--since", "9d", "--rules", name)
         assert [(rule["rule"], rule["alerts"]) for rule in found["rules"]] == [("texts", 8)]
@@ -344,7 +345,7 @@ def write(archive: Archive) -> Write:
 def test_the_same_rules_differ_in_nothing(recording: Path) -> None:
     result = command("diff", "missed-calls", "missed-calls", recording)
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("No alert differs.\n")
+    assert "\nNo alert differs.\n" in result.stdout
 
 
 def test_what_comes_and_what_goes(recording: Path, write: Write) -> None:
@@ -420,6 +421,13 @@ async def test_the_cache_of_a_backtest_will_do(archive: Archive) -> None:
     found = await archive.json(*args, "--since", "9d")
     assert found["removed"] == 4
     assert archive.asked() == before
+
+
+async def test_a_comparison_of_redacted_messages_says_so(archive: Archive) -> None:
+    cache = str(archive.folder / "mine")
+    await archive("backtest", "--since", "9d", "--cache", cache, "--redact")
+    shown = await archive("diff", "missed-calls", "keywords", "--cache", cache, config=False)
+    assert "Texts, names, links and metadata values were left out" in shown.stdout
 
 
 def test_without_messages_it_says_where_they_come_from(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from rules.conditions import ABSENT, dig
 from rules.grammar import MAX_LIST, Key, Report, did_you_mean, is_unicode, shown
-from rules.model import ListId, Message, UserId, WatchSet, correlation_key, digest, watched
+from rules.model import ListId, Message, UserId, WatchSet, correlation_key, digest, once, watched
 
 Look = Callable[[Message], Sequence[str]]
 
@@ -146,10 +146,10 @@ def reader(names: Sequence[str]) -> Read:
         return lambda message: [Correlation(key_of((value,)), (value,)) for value in look(message)[:MAX_KEYS]]
 
     def read(message: Message) -> Sequence[Correlation]:
-        found = [look(message) for look in looks]
+        found = [look(message)[:MAX_KEYS] for look in looks]
         return [Correlation(key_of(values), values) for values in islice(product(*found), MAX_KEYS)]
 
-    return read
+    return once(read)
 
 
 def key_of(values: tuple[str, ...]) -> str:

@@ -103,7 +103,11 @@ FEW_NAMES: Final = 12
 
 def is_unicode(text: str) -> bool:
     """Whether a text has no lone surrogates: YAML has escapes for them, UTF-8 and RE2 have no form."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(node: yaml.Node) -> str:

@@ -7,12 +7,14 @@ strings (REST docs, "List User Messages"); they are compared as numbers, never a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 UserId = NewType("UserId", str)
 MessageId = NewType("MessageId", int)
@@ -249,6 +251,22 @@ MAX_KEY: Final = 200
 def correlation_key(text: str) -> str:
     """A foreign id as a key: itself if it is short printable ASCII, or else its digest."""
     return text if len(text) <= MAX_KEY and text.isascii() and text.isprintable() else digest(text)
+
+
+def once(ask: Callable[[Message], T]) -> Callable[[Message], T]:
+    """`ask`, a pure function, that is not asked again about the message it was asked about last.
+
+    A message of many keys is looked at for each of them, and people send what is slow to look at.
+    """
+    last: tuple[Message, T] | None = None
+
+    def asked(message: Message) -> T:
+        nonlocal last
+        if last is None or last[0] is not message:
+            last = (message, ask(message))
+        return last[1]
+
+    return asked
 
 
 def watched(users: Iterable[str], watch: WatchSet) -> tuple[UserId, ...]:

@@ -15,7 +15,7 @@ import msgspec
 
 from rules.conditions import Condition, Interest, Test
 from rules.grammar import Key
-from rules.model import ListId, Message, Status, Tick, UserId, Value, WatchSet
+from rules.model import ListId, Message, Status, Tick, UserId, Value, WatchSet, once
 from rules.templates import Facts
 from rules.when import Conditions
 
@@ -161,6 +161,7 @@ MAX_TEXT = 16_000
 MAX_ENTRIES = 100
 
 
+@once
 def evidence(message: Message) -> Message:
     """The part of a message that is kept: without free-form metadata, always encodable, of bounded size."""
     kept = message.evidence()

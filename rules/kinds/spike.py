@@ -285,17 +285,17 @@ class Spike(Episodic):
 
     def describe(self) -> str:
         options = self._options
-        ratio = f"{options.ratio:g}"
-        ways = {
-            UP: f"{ratio} times as many",
-            DOWN: f"a {ratio}th or less",
-            "both": f"{ratio} times as many, or a {ratio}th,",
-        }
+        many = {UP: "times as many", DOWN: "times fewer", "both": "times as many, or fewer,"}
         with_ = f" with {self._condition.describe()}" if self._condition else ""
+        than, least = (
+            ("than", f"where at least {options.at_least} are")
+            if options.direction == DOWN
+            else ("as", f"and at least {options.at_least} of them")
+        )
         each = f", for each {' and '.join(options.by)}" if options.by else ""
         return (
-            f"{ways[options.direction]} of the messages{with_} within {said(options.within)} as are usual by "
-            f"the {said(options.reference)} before, and at least {options.at_least}{each}"
+            f"{options.ratio:g} {many[options.direction]} messages{with_} within {said(options.within)} "
+            f"{than} are usual by the {said(options.reference)} before, {least}{each}"
         )
 
 

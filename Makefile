@@ -14,6 +14,10 @@ TEST_ARGS ?=
 BENCH_ARGS ?=
 KILLS     ?= 25
 CRASH_ARGS ?=
+SECONDS ?= 600
+PROPERTIES_ARGS ?=
+FUZZ_ARGS ?=
+MUTANTS_ARGS ?=
 
 .PHONY: help
 help: ## Show what can be made
@@ -64,7 +68,7 @@ demo: $(VENV)/runtime ## Simulator, monitor and a receiver in one process (DEMO_
 
 ## --- checking it ---------------------------------------------------------------------------------------
 
-.PHONY: test lint format types crash bench check
+.PHONY: test lint format types crash properties fuzz mutants bench check
 test: $(VENV)/dev ## Run the tests (TEST_ARGS="tests/rules -x")
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
@@ -81,6 +85,15 @@ types: $(VENV)/dev ## Check the types, strictly
 
 crash: $(VENV)/dev ## Kill the monitor at every commit point and at random (KILLS=1000 CRASH_ARGS="--seed 7")
 	@$(BIN)/python -m tests.crash --kills $(KILLS) $(CRASH_ARGS)
+
+properties: $(VENV)/dev ## Kinds of rules against brute force (SECONDS=600 PROPERTIES_ARGS="--kind count --seed 7")
+	@$(BIN)/python -m tests.properties --seconds $(SECONDS) $(PROPERTIES_ARGS)
+
+fuzz: $(VENV)/dev ## Rule files, templates, expressions and messages at random (SECONDS=600 FUZZ_ARGS="--seed 7")
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
+
+mutants: $(VENV)/dev ## Change the rules in small wrong ways: does a test notice? (MUTANTS_ARGS="--sample 500 rules/index.py")
+	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 bench: $(VENV)/bench ## Measure throughput, latency and memory (BENCH_ARGS="drain")
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

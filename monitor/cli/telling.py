@@ -241,7 +241,7 @@ def show_comparison(compared: Comparison, after: Tally, notes: Sequence[str], *,
         typer.echo("\nNo alert differs.")
     typer.echo("")
     for note in notes:
-        typer.echo(f"- {note}")
+        typer.echo(f"Note: {note}")
 
 
 def _arrow(old: float, new: float) -> str:

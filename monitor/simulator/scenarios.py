@@ -108,6 +108,36 @@ _SMALL_TALK: Final = (
 )  # fmt: skip
 
 
+def support(random: Random, _: Pace) -> Iterator[Action]:
+    """A week of a support desk: most customers got an answer, some late, some never. Nothing new happens."""
+    return _by_time(_questions(random))
+
+
+def _questions(random: Random) -> Iterator[Action]:
+    at = -WEEK_S
+    while (at := at + random.uniform(1_200, 6_000)) < -2 * HOUR_S:
+        customer = random.choice(("superhero1", "superhero4", "superhero5"))
+        agent = random.choice(("superhero2", "superhero3"))
+        is_urgent = random.random() < 0.15
+        yield text(at, customer, agent, random.choice(_URGENT if is_urgent else _QUESTIONS))
+        if random.random() < 0.9:
+            answered_at = at + random.expovariate(1 / 420)
+            yield text(answered_at, agent, customer, random.choice(_ANSWERS))
+
+
+HOUR_S: Final = 3_600.0
+WEEK_S: Final = 168 * HOUR_S
+
+_QUESTIONS: Final = (
+    "Hi, is my parcel on its way?", "How do I change my address?", "The app is slow today",
+    "Can I pay by card?", "Where do I find the invoice?", "Do you ship to Norway?", "Is the blue one in stock?",
+)  # fmt: skip
+_URGENT: Final = (
+    "I want a refund", "My account was hacked!", "Where is my refund?", "Please cancel my account",
+)  # fmt: skip
+_ANSWERS: Final = ("Let me check", "I am on it", "Done", "Yes, it is", "A colleague will write to you")
+
+
 def quiet(random: Random, pace: Pace) -> Iterator[Action]:
     """One ordinary message every 20 seconds or so."""
     at = 0.0
@@ -396,6 +426,7 @@ Script = Callable[[Random, Pace], Iterator[Action]]
 SCENARIOS: Final[Mapping[str, Script]] = {
     "recorded": recorded,
     "demo": demo,
+    "support": support,
     "quiet": quiet,
     "busy": busy,
     "calls": calls,

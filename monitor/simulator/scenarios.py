@@ -130,7 +130,8 @@ WEEK_S: Final = 168 * HOUR_S
 
 _QUESTIONS: Final = (
     "Hi, is my parcel on its way?", "How do I change my address?", "The app is slow today",
-    "Can I pay by card?", "Where do I find the invoice?", "Do you ship to Norway?", "Is the blue one in stock?",
+    "Can I pay by card?", "Where do I find the invoice?", "Do you ship to Norway?",
+    "Is the blue one in stock?",
 )  # fmt: skip
 _URGENT: Final = (
     "I want a refund", "My account was hacked!", "Where is my refund?", "Please cancel my account",

@@ -1,1 +1,1 @@
-"""Rule files, templates, expressions and messages at random: nothing crashes, nothing hangs, nothing grows."""
+"""Rule files, templates, expressions, messages at random: nothing crashes, hangs or grows."""

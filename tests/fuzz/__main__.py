@@ -27,11 +27,11 @@ def main() -> int:
             warm_mb = memory_mb()
         tried(f"{asked.seed}-{number}", tally)
     grown_mb = memory_mb() - (warm_mb or memory_mb())
-    print(f"{tally.files:,} rule files ({tally.loaded:,} loaded, at most {tally.slowest_load_s * 1e3:.0f} ms), "
-          f"{tally.templates:,} templates ({tally.rendered:,} rendered), "
-          f"{tally.expressions:,} expressions ({tally.compiled:,} compiled)")  # fmt: skip
-    print(f"{tally.messages:,} messages, {tally.alerts:,} alerts, {tally.faults:,} faults; "
-          f"slowest message {tally.slowest_s * 1e3:.1f} ms; memory {grown_mb:+.1f} MB")  # fmt: skip
+    print(f"{tally.files:,} rule files, {tally.loaded:,} loaded, at most {tally.slowest_load_s * 1e3:.0f} ms")
+    print(f"{tally.templates:,} templates, {tally.rendered:,} rendered")
+    print(f"{tally.expressions:,} expressions, {tally.compiled:,} compiled")
+    print(f"{tally.messages:,} messages, {tally.alerts:,} alerts, {tally.faults:,} faults")
+    print(f"slowest message {tally.slowest_s * 1e3:.1f} ms, memory {grown_mb:+.1f} MB")
     for said in tally.found:
         print(said)
     return 1 if tally.found or grown_mb > GROWTH_MB else 0

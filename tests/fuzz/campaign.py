@@ -81,7 +81,7 @@ def _file(rng: Random, tally: Tally) -> Iterator[str]:
         tally.slowest_load_s = max(tally.slowest_load_s, took)
     tally.loaded += 1
     if took > LOAD_S:
-        yield f"loading took {took:.2f} s: {text[:2_000]}"
+        yield f"loading took {took:.2f} s: {_rules_of(text)}"
     bench = Bench(rules, watch=dict(WATCH))
     rows = material.messages(rng, MESSAGES)
     for row in [*rows, *rng.sample(rows, 3)]:
@@ -89,6 +89,10 @@ def _file(rng: Random, tally: Tally) -> Iterator[str]:
     bench.feed(ticks=[Tick(key=key, due=timer.due) for key, timer in bench.timers.items()],
                now=NOON + timedelta(days=3))  # fmt: skip
     yield from _faults(bench, text)
+
+
+def _rules_of(text: str) -> str:
+    return text[text.find('"rules"') :][:1_500]
 
 
 def _fed(bench: Bench, row: Message, tally: Tally, text: str) -> Iterator[str]:
@@ -100,14 +104,14 @@ def _fed(bench: Bench, row: Message, tally: Tally, text: str) -> Iterator[str]:
     tally.faults += len(bench.last.faults)
     tally.slowest_s = max(tally.slowest_s, took)
     if took > SLOW_S:
-        yield f"a message took {took * 1e3:.0f} ms: {text[:2_000]}"
+        yield f"a message took {took * 1e3:.0f} ms: {_rules_of(text)}"
     yield from _faults(bench, text)
 
 
 def _faults(bench: Bench, text: str) -> Iterator[str]:
     for fault in bench.last.faults:
         if not fault.error.startswith(FAULTS):
-            yield f"{fault.error}: {text[:2_000]}"
+            yield f"{fault.error}: {_rules_of(text)}"
 
 
 def _template(rng: Random, tally: Tally) -> Iterator[str]:

@@ -151,19 +151,24 @@ def question(rng: Random, depth: int = 0) -> str:
     """An expression that is true or false, unless RE2 or its cost forbids it."""
     if depth < 3 and rng.random() < 0.5:
         one, other = question(rng, depth + 1), question(rng, depth + 1)
-        loop, over = rng.choice(["exists", "all", "exists_one"]), rng.choice(["mentions", "message.tags", "watched"])
+        loop, over = (
+            rng.choice(["exists", "all", "exists_one"]),
+            rng.choice(["mentions", "message.tags", "watched"]),
+        )
         return rng.choice(
             [f"({one}) && ({other})", f"({one}) || !({other})", f"({one}) ? ({other}) : true",
              f"{over}.{loop}(m, ({one}) || m == sender.id)", f"attachments.{loop}(a, ({one}) || a.size > 9)"]
         )  # fmt: skip
     text, other = rng.choice(TEXTUAL), rng.choice([*TEXTUAL, "'refund'", "message.metadata.a"])
     return rng.choice(
-        [f"{text}.contains({other})", f"{text} == {other}", f"size({text}) > 3", f"{text}.lower() < {other}",
-         f"{text}.search({rng.choice(REGEXES)!r})", f"{text}.has_word('charge back')", f"{text}.in_list('vip')",
+        [f"{text}.contains({other})", f"{text} == {other}", f"size({text}) > 3",
+         f"{text}.search({rng.choice(REGEXES)!r})", f"{text}.has_word('charge back')",
+         f"{text}.lower() < {other}", f"{text}.in_list('vip')",
          f"{other} in mentions", f"{other} in message.metadata.a", "message.metadata == message.custom",
          "message.id % 7 == 3", "has(message.custom.a.a)", f"{text} + {text} == {text}", "message.edited",
          "message.metadata.a.a.a.a == 1", f"mentions.map(m, m + {text}).size() > 2",
-         "message.sent_at.getDayOfWeek('Europe/Berlin') == 0", f"int({text}) > 1", f"timestamp({text}) > message.sent_at"]
+         "message.sent_at.getDayOfWeek('Europe/Berlin') == 0", f"int({text}) > 1",
+         f"timestamp({text}) > message.sent_at"]
     )  # fmt: skip
 
 
@@ -261,8 +266,8 @@ def message(rng: Random, number: int) -> Message:
         deleted_at=rng.choice([None, NOON]),
         parent_id=rng.choice([None, MessageId(1)]),
         subject=rng.choice([None, party(rng)]),
-        tags=tuple(hostile(rng) for _ in range(rng.choice([0, 1, 300]))),
-        attachments=tuple(attachment(rng) for _ in range(rng.choice([0, 0, 1, 200]))),
+        tags=tuple(rng.choices(HOSTILE, k=rng.choice([0, 1, 300]))),
+        attachments=(attachment(rng),) * rng.choice([0, 0, 1, 2, 200]),
         mentions=tuple(rng.choice(UIDS).lower() for _ in range(rng.choice([0, 1, 500]))),
         mentions_all=rng.random() < 0.2,
         call=call(rng, sender, receiver) if is_call else None,
@@ -296,22 +301,45 @@ def attachment(rng: Random) -> Attachment:
     )
 
 
+def _any_text(rng: Random) -> str:
+    return "".join(chr(rng.choice([rng.randrange(32, 127), rng.randrange(0x10FFFF)])) for _ in range(20))
+
+
+HOSTILE: Final = (
+    *(
+        "",
+        " ",
+        "refund",
+        "a refund, now",
+        "\ud800",
+        "\x00",
+        "\u202e",
+        "ſ" * 50,
+        "é" * 40,
+        "{{ x }}",
+        "x" * 300,
+    ),
+    *(_any_text(Random(number)) for number in range(30)),
+)
+
+
 def hostile(rng: Random) -> str:
-    return rng.choice(
-        ["", " ", "refund", "a refund, now", "\ud800", "\x00", "\u202e", "ſ" * 50, "é" * 40, "{{ x }}", "x" * 300,
-         "".join(chr(rng.choice([rng.randrange(32, 127), rng.randrange(0x10FFFF)])) for _ in range(20))]
-    )  # fmt: skip
+    return rng.choice(HOSTILE)
+
+
+def _huge(seed: int, letters: str, size: int) -> str:
+    """A long text of a kind that is bad for searching."""
+    return "".join(Random(seed).choices(letters, k=size))
+
+
+HUGE: Final = (
+    *("a" * 65_536, "refund " * 9_000, "ab" * 32_768, "x" * 1_000 + "y"),
+    *(_huge(seed, letters, 65_536) for seed in range(3) for letters in ("ab", "xy ", "x é\u0301ſ😀")),
+)
 
 
 def huge(rng: Random) -> str:
-    """The longest text there is, of a kind that is bad for searching."""
-    size = rng.choice([10, 1_000, 65_536, 65_536])
-    kind = rng.randrange(4)
-    if kind == 0:
-        return "a" * size
-    if kind == 1:
-        return "".join(rng.choices("ab", k=size))
-    return "refund " * (size // 7) if kind == 2 else "".join(rng.choices("x é\u0301ſ😀", k=size))
+    return rng.choice(HUGE)
 
 
 def free_form(rng: Random) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
+from time import process_time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules import conditions as c
 from rules.conditions import searched
 from rules.engine import step
 from rules.model import Attachment, Message, Party, UserId, WatchSet
@@ -255,3 +258,42 @@ def test_a_word_is_found_exactly_when_nothing_wordlike_touches_it(
 
 def test_a_message_from_yesterday_matches_like_one_from_now() -> None:
     assert matches("{type: text}", a_message(sent_at=NOON - timedelta(days=400)))
+
+
+# --- expressions of many steps, lists of many values ------------------------------------------------
+
+
+def test_an_expression_of_many_steps_looks_at_the_beginning_of_a_text_and_says_so() -> None:
+    rules = rules_of("rules: [{name: it, when: {text: {regex: 'a[ab]{400}c'}}}]")
+    (warning,) = map(str, rules.warnings)
+    assert "looks at the first 7" in warning
+    found = "a" + "b" * 400 + "c"
+    test = rules.rules[0].logic.conditions["when"].compile()
+    assert test(a_message(text="x" * 5_000 + found), {})
+    assert not test(a_message(text="x" * 20_000 + found), {})
+
+
+def test_an_expression_of_few_steps_looks_at_the_whole_of_a_text() -> None:
+    rules = rules_of("rules: [{name: it, when: {text: {regex: 'order [0-9]+'}}}]")
+    assert rules.warnings == ()
+    assert rules.rules[0].logic.conditions["when"].compile()(a_message(text="x" * 65_000 + " order 7"), {})
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a[ab]{12}c", "a[ab]{100}c", "a[ab]{400}c", ".{0,400}x", "(a|ab|b){90}x"]
+)
+def test_no_expression_takes_long_for_a_text_made_against_it(pattern: str) -> None:
+    test = c.TextMatch(patterns=(pattern,)).compile()
+    hostile = a_message(text="".join(random.Random(1).choices("ab", k=c.TEXT_LIMIT)))
+    took = []
+    for _ in range(3):
+        began = process_time()
+        test(hostile, {})
+        took.append(process_time() - began)
+    assert min(took) < 0.1
+
+
+def test_many_values_are_said_in_few_words() -> None:
+    said = c.Field(name="sender", values=tuple(f"u{number}" for number in range(1_000))).describe()
+    assert said.startswith("sender u0 or u1 or ")
+    assert said.endswith(" or u19 or 980 more")

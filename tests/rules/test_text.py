@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.text import Place, Problem, Source, SpecError, compose, value_of
+from rules.text import Place, Problem, Source, SpecError, compose, places_in, value_of, written
 
 
 def tree(text: str, *, max_bytes: int = 10_000, max_nodes: int = 100) -> yaml.Node | None:
@@ -68,3 +68,62 @@ def test_a_problem_in_one_line() -> None:
     place = Place("x.yaml", 2, 3)
     assert str(Problem(place, "odd", "a: 1", "an a")) == "x.yaml:2:3: odd; expected an a; for example a: 1"
     assert str(Problem(Place("x.yaml"), "odd", is_warning=True)) == "x.yaml: warning: odd"
+
+
+# --- where a value stands ---------------------------------------------------------------------------
+
+
+def scalar(text: str) -> yaml.ScalarNode:
+    node = tree(text)
+    assert isinstance(node, yaml.MappingNode)
+    found = node.value[0][1]
+    assert isinstance(found, yaml.ScalarNode)
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key: plain text here",
+        "key: plain\n  folded text\n\n  here",
+        "key: 'it''s quoted text'",
+        'key: "quoted \\"text\\" here"',
+        "key: |\n  two\n    lines\n",
+        "key: >-\n   folded\n   text here\n",
+        "key: |2\n   indented\n  text\n",
+        "{key: in flow, other: x}",
+        "key: |\n  ü 😀 x\n",
+    ],
+)
+def test_each_character_of_a_value_has_its_place(text: str) -> None:
+    node, lines = scalar(text), text.split("\n")
+    places = places_in(node, "x.yaml")
+    assert len(places) == len(node.value) + 1
+    for char, place in zip(node.value, places, strict=False):
+        if not char.isspace():
+            assert lines[place.line - 1][place.column - 1] == char
+    assert places == sorted(places)
+
+
+@given(st.text())
+def test_any_value_has_places(text: str) -> None:
+    with suppress(SpecError):
+        node = tree(f"key: {text}")
+        if isinstance(node, yaml.MappingNode) and isinstance(node.value[0][1], yaml.ScalarNode):
+            assert len(places_in(node.value[0][1], "x.yaml")) == len(node.value[0][1].value) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a: 1\n  b: [x,\n    y] # both\n# next\n- c: 2\n", "a: 1\nb: [x,\n  y] # both"),
+        ("- {a: 1} # one\n- c: 2\n", "{a: 1} # one"),
+        ("-  a:\n     b:\n       - c\n\n   # of the next\n- d: 2\n", "a:\n  b:\n    - c"),
+        ("- a: |\n    text\n\n- c: 2\n", "a: |\n  text"),
+        ("- []\n", "[]"),
+    ],
+)
+def test_a_node_is_quoted_as_it_was_written(text: str, expected: str) -> None:
+    node = tree(text)
+    assert isinstance(node, yaml.SequenceNode)
+    assert written(node.value[0], text) == expected

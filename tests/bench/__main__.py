@@ -14,12 +14,13 @@ from typing import Final
 
 import trio
 
-from tests.bench import connections, crowd, drain, idle, latency, rules, scheduling, start
+from tests.bench import connections, crowd, drain, idle, kinds, latency, rules, scheduling, start
 from tests.bench.figures import HEADER, Figure
 
 Bench = Callable[[int, Path], Awaitable[list[Figure]]]
 BENCHES: Final[Mapping[str, Bench]] = {
     "rules": rules.measure,
+    "kinds": kinds.measure,
     "drain": drain.measure,
     "latency": latency.measure,
     "connections": connections.measure,

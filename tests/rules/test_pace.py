@@ -149,6 +149,7 @@ def test_by_default_everything_is_sent_as_it_is() -> None:
 def test_without_anything_to_pace_no_state_is_asked_for() -> None:
     alert = an_alert()
     assert paced(a_rule("surge: off"), [alert]) == frozenset()
+    assert paced(a_rule("cooldown: 10m"), [the_end(alert, NOON)]) == frozenset()
     assert paced(a_rule(), [an_alert(rule="cometwatch-blind")]) == frozenset()
     found = pace(a_rule("surge: off"), {}, [alert], now=NOON)
     assert (found.alerts, found.states, found.bands) == ((alert,), (), {})
@@ -207,6 +208,12 @@ def test_outside_working_time_an_alert_is_another() -> None:
     (by_day,) = desk.feed(an_alert(MONDAY.replace(hour=10))).alerts
     assert (at_night.severity, at_night.labels) == (Severity.INFO, {"team": "night"})
     assert (by_day.severity, by_day.labels) == (Severity.CRITICAL, {"team": "day"})
+
+
+def test_what_is_not_said_of_the_time_outside_stays() -> None:
+    rules = a_rule("outside: {calendar: office, labels: {shift: night}}", calendars=OFFICE)
+    (alert,) = Desk(rules).feed(an_alert(MONDAY.replace(hour=3))).alerts
+    assert (alert.severity, alert.labels) == (Severity.CRITICAL, {"team": "day", "shift": "night"})
 
 
 def test_what_is_told_of_an_alert_at_once_is_told_alike() -> None:
@@ -344,7 +351,7 @@ def hour(minutes: float) -> int:
 @pytest.mark.parametrize(
     ("hours", "usual"),
     [
-        ({1: 90}, 90),
+        ({0: 99, 1: 90}, 90),  # the present hour is not usual yet
         ({1: 90, 19: 80}, 90),
         ({1: 90, 20: 80}, 80),
         ({1: 90, 20: 80, 40: 70}, 70),
@@ -480,6 +487,7 @@ def test_a_storm_is_one_warning_and_the_rest_in_sums() -> None:
     assert sent == alerts[:20]
     assert {desk.holds[alert.id].why for alert in alerts[20:]} == {HoldKind.SURGE}
     (warning,) = desk.warnings
+    assert (warning.rule, warning.key) == ("rule-surge", "r")
     assert warning.status is Status.FIRING
     assert warning.severity is Severity.WARNING
     assert warning.title == "The rule r raises far more alerts than usual"

@@ -143,7 +143,7 @@ class Unanswered(Episodic):
         return self.retained(story, begins, now=now)
 
     def _episodes(self, story: Story) -> tuple[list[Episode], Question | None]:
-        """Every question, and the one that is still open."""
+        """The questions that are of interest, and the one that is still open."""
         awaited = story.values[1] if self._is_personal else None
         asked: Question | None = None
         episodes: list[Episode] = []
@@ -153,7 +153,9 @@ class Unanswered(Episodic):
                 episodes.append(_open(asked, asked.over))
                 asked = None
             if asked is not None and ANSWERS in flags and who == (awaited or who) != asked.by:
-                episodes.append(_closed(asked, row))
+                # One in time is no finding; but if it was told already, the answer came late to us.
+                if row.at > asked.due or any(_about(told, asked, row) for told in story.told):
+                    episodes.append(_closed(asked, row))
                 asked = None
             if asked is None and ASKS in flags and who != awaited:
                 asked = self._question(row, who)
@@ -200,6 +202,10 @@ def _holds(condition: Filter, message: Message, watch: WatchSet) -> bool:
     return condition.alone(message, watch) and condition.rest(message, watch)
 
 
+def _about(told: Told, asked: Question, answer: Row) -> bool:
+    return told.first <= answer.at and asked.row.at <= told.last
+
+
 def _open(asked: Question, until: int) -> Episode:
     return Episode(
         first=asked.row.at,
@@ -210,7 +216,6 @@ def _open(asked: Question, until: int) -> Episode:
 
 
 def _closed(asked: Question, answer: Row) -> Episode:
-    """One in time is no finding; but if the question was told already, the answer came late to us."""
     waited = timedelta(microseconds=answer.at - asked.row.at)
     return Episode(
         first=asked.row.at,

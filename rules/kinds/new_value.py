@@ -9,8 +9,9 @@ time changes the state a hundred times in that time, not with each message.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from heapq import nsmallest
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -22,7 +23,7 @@ from rules.grammar import Duration, Key, said
 from rules.kinds import match
 from rules.kinds.any_value import value_facts
 from rules.kinds.base import Found, Kind, Ruling, evidence
-from rules.kinds.episodes import GRACE, Filter, Kept, concerns, key_facts, length, micros, moment_of
+from rules.kinds.episodes import GRACE, Filter, concerns, key_facts, length, micros, moment_of
 from rules.model import Message, Tick, UserId, Value, WatchSet, watched
 from rules.templates import Facts, message_facts
 from rules.when import MESSAGE_CONDITIONS
@@ -51,13 +52,22 @@ class Run(NamedTuple):
     is_told: bool = False
 
 
+class Shown(NamedTuple):
+    """The first message of a run, for the alert to show."""
+
+    value: str
+    id: int
+    raw: msgspec.Raw
+
+
 class Known(Value, frozen=True, kw_only=True):
     """The values of one key."""
 
     values: tuple[str, ...]  #: of the fields that make the key
     began: int | None = None  #: the time of the earliest message
     runs: Mapping[str, tuple[Run, ...]] = {}  #: by value
-    kept: tuple[Kept, ...] = ()  #: messages with values that may still turn out to be new
+    newest: int = -1  #: the part of time in which the newest message lies
+    kept: tuple[Shown, ...] = ()  #: messages with values that may still turn out to be new
     floor: int = -1  #: no value that was forgotten was seen after this part of time
     fresh: tuple[Message, ...] = ()  #: taken in this step, and not yet looked at; stored by no state
 
@@ -116,7 +126,8 @@ class NewValue:
             return Ruling(state=None)
         found: tuple[Found, ...] = ()
         if known.runs is not state.runs:
-            news = list(self._news(known))
+            changed = known.runs if known.began != state.began else self._values_of(messages)
+            news = list(self._news(known, changed))
             found = tuple(self._found(key, known, new, messages, watch) for new in news)
             known = self._retained(_told(known, news), messages, micros(now))
         return Ruling(state=known, found=found, keep_until=self._keep_until(known, now))
@@ -159,17 +170,24 @@ class NewValue:
             return runs
         return tuple(sorted([*(run for run in runs if run not in near), one]))
 
-    def _news(self, known: Known) -> Iterator[New]:
+    def _values_of(self, messages: Sequence[Message]) -> Sequence[str]:
+        return tuple(dict.fromkeys(value for message in messages for value in self._field(message)))
+
+    def _news(self, known: Known, changed: Iterable[str]) -> Iterator[New]:
         assert known.began is not None
         learned = known.began + self._learn
-        for value, runs in known.runs.items():
-            for run in runs:
+        for value in changed:
+            for run in known.runs.get(value, ()):
                 if not run.is_told and run.first >= learned:
                     yield New(value, run)
 
     def _retained(self, known: Known, messages: Sequence[Message], now: int) -> Known:
         """Without the values that no message can join any more, and of too many without the oldest."""
-        newest = max(run.last for runs in known.runs.values() for run in runs)
+        kept = self._kept(known, messages, now)
+        newest = max(known.newest, *(micros(message.sent_at) // self._part for message in messages))
+        over = len(known.runs) - MAX_VALUES
+        if newest == known.newest and over <= 0:
+            return replace(known, kept=kept)
         edge = newest - PARTS - GRACE // self._part - 1
         gone = [
             New(value, run)
@@ -177,41 +195,29 @@ class NewValue:
             for run in runs
             if run.last < edge and run.taken + GRACE < now
         ]
-        over = len(known.runs) - MAX_VALUES
-        if over > 0:
-            oldest = sorted(known.runs, key=lambda value: (known.runs[value][-1].last, value))[:over]
-            gone += [New(value, run) for value in oldest for run in known.runs[value]]
-        kept = self._kept(known, messages, now)
-        if not gone:
-            return replace(known, kept=kept)
+        oldest = nsmallest(over, known.runs, key=lambda value: (known.runs[value][-1].last, value))
+        gone += [New(value, run) for value in oldest for run in known.runs[value]]
         return replace(
             known,
             runs=_without(known.runs, gone),
             kept=kept,
+            newest=newest,
             floor=max([known.floor, *(new.run.last for new in gone if new.run.last < edge)]),
         )
 
-    def _kept(self, known: Known, messages: Sequence[Message], now: int) -> tuple[Kept, ...]:
+    def _kept(self, known: Known, messages: Sequence[Message], now: int) -> tuple[Shown, ...]:
         """The messages that alerts would show if learning turned out to have begun earlier."""
-        wanted = {
-            run.id
-            for runs in known.runs.values()
-            for run in runs
-            if not run.is_told and run.taken + GRACE >= now
-        }
-        kept = {one.id: one for one in known.kept}
-        fresh = {int(message.id): message for message in messages}
         new = [
-            Kept(micros(fresh[id_].sent_at), id_, msgspec.Raw(ENCODER.encode(evidence(fresh[id_]))))
-            for id_ in wanted
-            if id_ in fresh and id_ not in kept
+            Shown(value, int(message.id), msgspec.Raw(ENCODER.encode(evidence(message))))
+            for message in messages
+            for value in self._field(message)
+            if _may_be_new(known, value, int(message.id), now)
         ]
-        old = [one for one in known.kept if one.id in wanted]
-        return tuple(sorted([*old, *new], key=lambda one: (one.at, one.id))[-MAX_KEPT:])
+        old = [one for one in known.kept if _may_be_new(known, one.value, one.id, now) and one not in new]
+        return (*old, *new)[-MAX_KEPT:]
 
     def _keep_until(self, known: Known, now: datetime) -> datetime:
-        newest = max(run.last for runs in known.runs.values() for run in runs)
-        until = (newest + PARTS + 1) * self._part + GRACE
+        until = (known.newest + PARTS + 1) * self._part + GRACE
         return moment_of(max(until, micros(now) + GRACE))
 
     # --- what is told --------------------------------------------------------------------------------
@@ -258,6 +264,12 @@ def _told(known: Known, news: Sequence[New]) -> Known:
     for value, run in news:
         runs[value] = tuple(one._replace(is_told=True) if one == run else one for one in runs[value])
     return replace(known, runs=runs)
+
+
+def _may_be_new(known: Known, value: str, id_: int, now: int) -> bool:
+    return any(
+        run.id == id_ and not run.is_told and run.taken + GRACE >= now for run in known.runs.get(value, ())
+    )
 
 
 def _without(runs: Mapping[str, tuple[Run, ...]], gone: Sequence[New]) -> Mapping[str, tuple[Run, ...]]:

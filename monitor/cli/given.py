@@ -75,7 +75,10 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """A table as wide as the terminal; piped, every row stays on one line. `empty` stands for no rows."""
+    """A table as wide as the terminal; piped, every row stays on one line. `empty` stands for no rows.
+
+    Columns without a name at all get no line for names; no line ends in blanks.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -87,12 +90,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     console = Console()
     if not console.is_terminal:
         console = Console(width=1000)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns)
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_visible(cell)) for cell in row))
-    console.print(table)
+    with console.capture() as capture:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def _visible(text: str) -> str:

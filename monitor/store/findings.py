@@ -48,8 +48,9 @@ class Findings(Part):
         known: dict[AlertId, Known] = {}
         for some in chunks(set(ids)):
             for row in self._run(STORED, {"ids": some}):
-                told = row.firing
-                known[row.id] = Known(Status(row.status), row.revision, told.severity, told.labels)
+                known[row.id] = Known.of(row.firing)._replace(
+                    status=Status(row.status), revision=row.revision
+                )
             known |= {row.id: Known(Status.RESOLVED) for row in self._run(BURIED, {"ids": some})}
         return known
 

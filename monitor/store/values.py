@@ -186,16 +186,18 @@ class Known(NamedTuple):
     revision: int = 0
     severity: Severity | None = None  #: with which it was raised
     labels: Labels | None = None
+    users: tuple[UserId, ...] = ()  #: whom it was about so far
 
     @classmethod
     def of(cls, alert: Alert) -> Known:
-        return cls(alert.status, alert.revision, alert.severity, alert.labels)
+        return cls(alert.status, alert.revision, alert.severity, alert.labels, alert.watched_users)
 
     def retold(self, alert: Alert) -> Alert:
-        """What is told later of the same alert, with the severity and labels it was raised with."""
+        """What is told later of the same alert: as severe as it was raised, and about the same users too."""
         if self.severity is None or self.labels is None:
             return alert
-        return replace(alert, severity=self.severity, labels=self.labels)
+        users = tuple(dict.fromkeys((*self.users, *alert.watched_users)))
+        return replace(alert, severity=self.severity, labels=self.labels, watched_users=users)
 
 
 def is_news(alert: Alert, before: Known | None) -> bool:
@@ -213,8 +215,8 @@ def is_news(alert: Alert, before: Known | None) -> bool:
 def news(alerts: Iterable[Alert], known: Mapping[AlertId, Known]) -> Iterator[Alert]:
     """Those of `alerts` that are news, in their order.
 
-    What was told of an alert stays true to its end: it keeps the severity and labels it was raised with, or
-    its end would be sent to others than its beginning.
+    What was told of an alert stays true to its end: it keeps the severity, labels and users that it was
+    raised with, or its end would be sent to others than its beginning.
     """
     last = dict(known)
     for alert in alerts:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -426,6 +426,8 @@ class Episodic(ABC):
     wrongly by what is left. Others would only judge too mildly.
     """
 
+    subject: ClassVar[int] = -1  #: which of the shown messages templates speak of: the last one
+
     def __init__(
         self,
         *,
@@ -459,7 +461,7 @@ class Episodic(ABC):
 
     @abstractmethod
     def facts(self, story: Story, told: Told) -> Facts:
-        """What templates can name beside the facts of the last message and of the key."""
+        """What templates can name beside the facts of the message it is about and of the key."""
 
     @abstractmethod
     def end(self, told: Told) -> str:
@@ -615,7 +617,7 @@ class Episodic(ABC):
             watched_users=users,
             messages=messages,
             facts={
-                **message_facts(messages[-1], users),
+                **message_facts(messages[self.subject], users),
                 **key_facts(self.by, story.values),
                 **self.facts(story, news.told),
             },

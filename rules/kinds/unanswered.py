@@ -71,6 +71,8 @@ class Question(NamedTuple):
 class Unanswered(Episodic):
     """A time from a question to its answer; it counts as one if the answer comes too late, or never."""
 
+    subject = 0  # the question: of the answer, sender and receiver are the other way round
+
     def __init__(self, condition: Condition, options: Options) -> None:
         self._condition, self._options = condition, options
         self._asks, self._answers = Filter(condition), Filter(options.answer)

@@ -84,6 +84,17 @@ def test_without_an_answer_it_is_told_when_the_time_is_over() -> None:
     assert [message.id for message in alert.messages] == [1]
 
 
+def test_its_title_speaks_of_the_question_when_the_answer_is_there_too() -> None:
+    bench = asking(f'{TO_BOB}, title: "{{{{ sender.id }}}} waits for {{{{ receiver.id }}}}"')
+    bench.feed(ask(1, 0))
+    bench.pass_time(now=after(15 * MINUTE))
+    bench.feed(answer(2, 20 * MINUTE))
+    assert [(alert.status, alert.title) for alert in bench.told] == [
+        (Status.FIRING, "ann waits for bob"),
+        (Status.RESOLVED, "ann waits for bob"),
+    ]
+
+
 ANSWERS: list[tuple[str, Message]] = [
     ("text", answer(2, 10)),
     ("file", answer(2, 10, type="file", text=None)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from os.path import normpath
 from pathlib import Path
 from time import perf_counter
 
@@ -92,7 +93,7 @@ def _load(source: Source, words: tuple[Word, ...], given: Sequence[Source] | Non
 def _source(file: Path, word: Word, problems: list[Problem]) -> Source | None:
     if word.text in spec.PACKS:
         return spec.pack(word.text)
-    path = file.parent / word.text
+    path = Path(normpath(file.parent / word.text))  # "tests/../rules" is shown as "rules"
     if not path.is_file():
         beside = (found.name for found in path.parent.glob("*.yaml") if found.name != file.name)
         hint = did_you_mean(word.text, [*spec.PACKS, *beside])

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from monitor.clock import virtual
-from monitor.delivery import outbox
 from monitor.delivery.backoff import SCHEDULE
 from monitor.delivery.outbox import POLL_S, SETTLE_S, Deliverer
 from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement
@@ -197,12 +196,12 @@ async def test_a_retry_has_the_same_id_and_content(house: House, autojump_clock:
 
 
 async def test_after_27_hours_it_is_a_dead_letter_with_its_reason(
-    house: House, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    house: House, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(outbox, "POLL_S", 3600)  # 30 hours of looking every 5 s are not the point
     spy = Spy(lambda _: RetryAfter(reason="the receiver answered 500"))
     await house.find(alert(1))
-    await house.nursery.start(house.deliverer(spy).run)
+    # 30 hours of looking every 5 s are not the point.
+    await house.nursery.start(house.deliverer(spy, poll_s=3600).run)
     await trio.sleep(26 * 3600)
     assert house.states() == [EntryState.PENDING]
     await trio.sleep(4 * 3600)

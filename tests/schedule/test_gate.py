@@ -13,6 +13,8 @@ from tests.bench.scheduling.score import Score, measured, ratio
 from tests.bench.scheduling.settings import GATE, OUTAGE
 from tests.bench.scheduling.table import backlogs, bars, table
 
+pytestmark = pytest.mark.xdist_group("gate")  # all of them look at the same long runs
+
 SEEDS = (21, 22)
 SHORT = replace(GATE, begin=32, hours=2, seeds=SEEDS)
 POLICIES = ("round robin", "oracle", "ours")

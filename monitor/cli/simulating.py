@@ -67,6 +67,9 @@ def simulate(
     append_without_id: Annotated[
         str, typer.Option(help="Answer to affix=append without id: newest, oldest or 400.")
     ] = "newest",
+    updates: Annotated[
+        str, typer.Option(help="The undocumented updatedAt and onlyUpdates: heeded, ignored or 400.")
+    ] = "heeded",
     gzip: Annotated[bool, typer.Option("--gzip", help="Compress for clients that ask for it.")] = False,
 ) -> None:
     options = Options(
@@ -74,6 +77,7 @@ def simulate(
         calls_in_messages=calls_in_messages,
         app_list=_one_of("--app-list", app_list, ("all", "empty", "400")),
         append_without_id=_one_of("--append-without-id", append_without_id, ("newest", "oldest", "400")),
+        updates=_one_of("--updates", updates, ("heeded", "ignored", "400")),
         rate_headers=_one_of("--rate-headers", rate_headers, ("new", "old", "both", "none")),
         gzip=gzip,
     )

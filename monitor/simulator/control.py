@@ -5,6 +5,7 @@ GET    /_sim/faults                     the active faults and every kind there i
 POST   /_sim/faults   {"kind": …} or [] add faults
 DELETE /_sim/faults?kind=…              remove those of a kind, or all
 POST   /_sim/keys     {"api_key": …}    the API key changes; the old one is refused from now on
+POST   /_sim/moderate {"id": …, "status": …} moderation changes a message in place
 GET    /_sim/truth?after=ID&limit=N     every message made, and what an operator should be told of
 GET    /_sim/requests?after=N           every API request with its answer's status
 """
@@ -15,14 +16,18 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
 from monitor.simulator.faults import KINDS, from_object
+from monitor.simulator.refusals import Refusal
 from monitor.simulator.world import World
+
+VERDICTS: Final = ("pending", "approved", "disapproved")
+EXAMPLE: Final = '{"id": "1017", "status": "disapproved"}'
 
 
 def routes(world: World) -> list[BaseRoute]:
@@ -45,6 +50,7 @@ def routes(world: World) -> list[BaseRoute]:
         at("/faults", "POST", _add_faults),
         at("/faults", "DELETE", _clear_faults),
         at("/keys", "POST", _rotate_key),
+        at("/moderate", "POST", _moderate),
         at("/truth", "GET", _truth),
         at("/requests", "GET", _requests),
     ]
@@ -69,6 +75,17 @@ def _rotate_key(world: World, _: Request, body: Any) -> Any:
         raise ValueError('give the new key, for example {"api_key": "0123…"}')
     world.keys.api_key = key
     return {"rotated": True}
+
+
+def _moderate(world: World, _: Request, body: Any) -> Any:
+    status = body.get("status") if isinstance(body, dict) else None
+    if status not in VERDICTS:
+        raise ValueError(f"give id and status ({', '.join(VERDICTS)}), for example {EXAMPLE}")
+    try:
+        row = world.moderate(str(body.get("id")), status)
+    except Refusal as refusal:
+        raise ValueError(f"no message {body.get('id')!r} to moderate") from refusal
+    return {"moderated": str(row.id)}
 
 
 def _truth(world: World, request: Request, _: Any) -> Any:

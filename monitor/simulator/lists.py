@@ -36,7 +36,7 @@ def answer(
     Raises Refusal for parameters that the documentation does not allow.
     """
     acting = viewer.uid or owner
-    query = parse(params, listing=listing, acting=acting, marks=world)
+    query = parse(params, listing=listing, acting=acting, marks=world, updates=world.options.updates)
     tests = (world.is_visible, *_withheld(world, listing), *query.tests)
     if query.counts:
         return encode({"data": _counts(world, feeds, tests, acting)})

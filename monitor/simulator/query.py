@@ -48,6 +48,10 @@ class Params:
         """The last non-empty value."""
         return next((value for value in reversed(self._values.get(name, ())) if value), None)
 
+    def without(self, *names: str) -> Params:
+        pairs = ((name, value) for name, values in self._values.items() for value in values)
+        return Params(pair for pair in pairs if pair[0] not in names)
+
     def flag(self, *names: str) -> bool:
         return any((self.text(name) or "").lower() in ("1", "true") for name in names)
 
@@ -81,11 +85,22 @@ class Query:
     with_blocked_info: bool
 
 
-def parse(params: Params, *, listing: Listing, acting: str | None, marks: Marks) -> Query:
+UPDATES: Final = ("updatedAt", "onlyUpdates")
+"""What the official SDK sends and no document names."""
+
+
+def parse(
+    params: Params, *, listing: Listing, acting: str | None, marks: Marks, updates: str = "heeded"
+) -> Query:
     """Check and read the parameters; `acting` is the user whose view is asked for.
 
-    Raises Refusal (400) for an affix, id, time or page size that the documentation does not allow.
+    `updates`: whether `updatedAt` is heeded, ignored or refused ("400"). Raises Refusal (400) for an affix,
+    id, time or page size that the documentation does not allow.
     """
+    if updates == "400" and params.text("updatedAt"):
+        raise bad_request(updatedAt="The updatedAt field is not allowed.")
+    if updates == "ignored":
+        params = params.without(*UPDATES)
     affix = params.text("affix") or "prepend"
     if affix not in ("append", "prepend"):
         raise bad_request(affix="The selected affix is invalid.")

@@ -42,6 +42,7 @@ class Options:
     calls_in_messages: bool = True  #: GET /messages shows call rows
     app_list: Literal["all", "empty", "400"] = "all"  #: GET /messages on nobody's behalf
     append_without_id: Literal["newest", "oldest", "400"] = "newest"
+    updates: Literal["heeded", "ignored", "400"] = "heeded"  #: updatedAt and onlyUpdates
     rate_headers: Literal["new", "old", "both", "none"] = "new"
     gzip: bool = False
     app_id: str = "275211"
@@ -299,6 +300,17 @@ class World:
                 reactions.append({"reaction": reaction, "count": 1, "reactedByMe": False})
             else:
                 known["count"] += 1
+            message["updatedAt"] = now
+
+        row.change(alter)
+        return row
+
+    def moderate(self, message_id: int | str, status: str) -> Row:
+        """Moderation decides about a message (pending, approved, disapproved); it makes no other message."""
+        row, now = self.find(message_id), int(self.now())
+
+        def alter(message: Json) -> None:
+            message["data"]["moderation"] = {"status": status}
             message["updatedAt"] = now
 
         row.change(alter)

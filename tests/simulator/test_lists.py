@@ -125,6 +125,34 @@ async def test_edits_and_deletions_show_as_updates() -> None:
     assert untouched not in everything
 
 
+async def test_what_moderation_changed_is_asked_for_by_time() -> None:
+    clock = TurnedClock()
+    world = a_world(clock=clock)
+    sent = say(world, "a", "b", "one")
+    say(world, "a", "b", "two")
+    clock.now += 60
+    async with client(world, apikey=KEY) as http:
+        steered = "http://simulator/_sim/moderate"
+        done = await http.post(steered, json={"id": str(sent), "status": "disapproved"})
+        assert done.json() == {"moderated": str(sent)}
+        wrongs: list[object] = [{"id": "5", "status": "approved"}, {"id": str(sent), "status": "fine"}, []]
+        for wrong in wrongs:
+            assert (await http.post(steered, json=wrong)).status_code == 400
+    asked = {"onlyUpdates": "1", "updatedAt": str(int(clock.now) - 1), "affix": "append"}
+    (row,) = (await get(world, "/users/b/messages", **asked))["data"]
+    assert (row["id"], row["data"]["moderation"]) == (str(sent), {"status": "disapproved"})
+    assert len(world.truth) == 2
+
+
+@pytest.mark.parametrize(("updates", "shown"), [("ignored", 2), ("heeded", 0)])
+async def test_a_server_may_not_know_of_updates(updates: str, shown: int) -> None:
+    world = a_world(updates=updates)
+    for text in ("one", "two"):
+        say(world, "a", "b", text)
+    asked = {"onlyUpdates": "1", "updatedAt": str(START), "affix": "append"}
+    assert len(await ids(world, "/users/a/messages", **asked)) == shown
+
+
 async def test_with_on_behalf_of_only_the_conversation_of_the_two_shows() -> None:
     world = a_world()
     mine = say(world, "a", "b", "to b")

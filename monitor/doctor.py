@@ -108,23 +108,40 @@ class Examination:
         if not self.looks["newest"].is_answered:
             return
         # Each list is read again after the last read of its kind, so that every one could leave its mark.
-        for probe in (*LIST_PROBES, *self._around("newest", "list"), AGAIN):
+        for probe in (*LIST_PROBES, *self._around("newest", "list"), *self._changed(), AGAIN):
             await self._look(probe)
         await self._look(ALL_NEWEST)
         for probe in (ALL_CALLS, *self._around("all_newest", "user-all"), ALL_AGAIN):
             await self._look(probe)
         for probe in GROUP_PROBES if self._guid else ():
             await self._look(probe)
-        for probe in (APP_NEWEST, *self._known_rows()):
+        await self._look(APP_NEWEST)
+        for probe in self._known_rows():
             await self._look(probe)
 
     def _known_rows(self) -> Iterator[Probe]:
-        """The app's list where it has to hold a row that another list showed, one of each kind."""
+        """The app's list where it has to hold a row that another list showed.
+
+        One of each kind that its newest page does not show, and one in any case: does its cursor work?
+        """
+        newest, known = self.looks["app_newest"], dict[str, list[MessageId]]()
         for kind, fits in KINDS.items():
-            shown = sorted({row.id for look in self.looks.values() for row in look.rows if fits(row)})
-            if shown:
-                known = shown[len(shown) // 3]
-                yield Probe(f"app_{kind}", "app", page(FEW, "append", MessageId(known - 1)))
+            if ids := sorted({row.id for look in self.looks.values() for row in look.rows if fits(row)}):
+                known[kind] = ids
+        unseen = [kind for kind in known if not any(map(KINDS[kind], newest.rows))]
+        # A list that shows nothing at all shows no other kind either.
+        for kind in (unseen if newest.rows else unseen[:1]) or list(known)[:1]:
+            ids = known[kind]
+            yield Probe(f"app_{kind}", "app", page(FEW, "append", MessageId(ids[len(ids) // 3] - 1)))
+
+    def _changed(self) -> Iterator[Probe]:
+        """What changed in place since just before the latest such change, if there was one."""
+        rows = self.looks["newest"].rows
+        changed = [row.updated_at for row in rows if row.has_changed]
+        if rows:
+            since = max(changed, default=max(row.updated_at for row in rows) + 1) - 1
+            asked = (("updatedAt", str(since)), ("onlyUpdates", "1"), *page(SAMPLE, "append"))
+            yield Probe("updates", "list", asked)
 
     def _around(self, name: str, place: str) -> Iterator[Probe]:
         """Small pages on both sides of an id that was seen, with more rows after it than before."""

@@ -19,6 +19,7 @@ from monitor.source.facts import (
     fact_of,
     has_more,
     pivot_of,
+    time_of,
 )
 from monitor.source.looks import Seen
 
@@ -281,6 +282,34 @@ def _gated(looks: Looks, name: str, parameter: str, fits: Callable[[Seen], bool]
     return fact_of(name, question, "yes" if look.rows else f"{UNKNOWN}: no row came", meaning, look)
 
 
+def updates(looks: Looks) -> Fact:
+    """Rows that changed in place are below every cursor: only a question by time shows them again."""
+    look, newest = looks.get("updates"), looks.get("newest")
+    question = "Can rows be asked for that changed after they were sent?"
+    if look is None:
+        meaning = "needs a user with messages; until then keep poll.updates off"
+        return fact_of("updates", question, UNKNOWN, meaning, look)
+    if not look.is_answered:
+        return fact_of("updates", question, "no, refused", "keep poll.updates off", look)
+    since = time_of(look) or 0
+    if any(row.updated_at < since for row in look.rows):
+        meaning = "the time is not heeded: keep poll.updates off, it would find nothing"
+        return fact_of("updates", question, "no, ignored", meaning, look)
+    shown = newest.rows if newest else ()
+    due = {row.id for row in shown if row.has_changed and row.updated_at > since}
+    if due.difference(look.ids):
+        meaning = "rows that changed are left out: keep poll.updates off, it would find nothing"
+        return fact_of("updates", question, "no, not shown", meaning, newest, look)
+    if not due or all(row.updated_at >= since for row in shown):
+        meaning = (
+            "have two messages, delete or edit the later one, and ask again; until then keep poll.updates off"
+        )
+        return fact_of("updates", question, UNKNOWN, meaning, newest, look)
+    also = "" if all(row.has_changed for row in look.rows) else ", with unchanged ones"
+    meaning = "poll.updates lets rules see what moderation, edits and deletions make of a message"
+    return fact_of("updates", question, f"yes{also}", meaning, newest, look)
+
+
 QUESTIONS: Final[Sequence[Callable[[Looks], Fact]]] = (
     key_scope,
     row_order,
@@ -301,6 +330,7 @@ QUESTIONS: Final[Sequence[Callable[[Looks], Fact]]] = (
     marks_by_user_all,
     mention_filter,
     attachment_filter,
+    updates,
     showing.recommendation,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -36,6 +37,14 @@ def pivot_of(look: Look | None) -> MessageId | None:
         return None
     given = [part[3:] for part in look.asked.partition("?")[2].split("&") if part.startswith("id=")]
     return MessageId(int(given[0])) if given and given[0].isdigit() else None
+
+
+def time_of(look: Look | None) -> int | None:
+    """The time of the last change that the look asked with, in unix seconds."""
+    if look is None:
+        return None
+    found = re.search(r"[?&]updatedAt=(\d+)", look.asked)
+    return int(found[1]) if found else None
 
 
 def has_more(looks: Looks, rows: int) -> bool:

@@ -23,6 +23,13 @@ class Seen(Value, frozen=True, kw_only=True):
     attachments: bool
     delivered: bool
     read: bool
+    sent_at: int = 0  #: unix seconds, like the next
+    updated_at: int = 0
+
+    @property
+    def has_changed(self) -> bool:
+        """It was changed in place after it was sent."""
+        return self.updated_at > self.sent_at
 
 
 class Look(Value, frozen=True, kw_only=True):
@@ -94,6 +101,8 @@ def _seen(raw: bytes | msgspec.Raw, uid: str) -> Seen | None:
             attachments=bool(_data(row).get("attachments")),
             delivered=bool(number(row.get("deliveredAt"))),
             read=bool(number(row.get("readAt"))),
+            sent_at=number(row.get("sentAt")) or 0,
+            updated_at=number(row.get("updatedAt")) or 0,
         )
     except (msgspec.MsgspecError, ValueError, RecursionError, Malformed, TypeError, KeyError, AttributeError):
         return None

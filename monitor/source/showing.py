@@ -108,7 +108,8 @@ def _in_app(looks: Looks, kind: str, words: str, gain: str) -> Fact:
         return fact_of(name, question, "yes", gain, newest, asked)
     if newest and not newest.is_answered:
         return fact_of(name, question, "no, refused", "this app can't use watch.source: app", newest)
-    if asked and asked.is_answered:
+    is_empty = newest is not None and not newest.rows
+    if (asked and asked.is_answered) or (is_empty and _has(KINDS[kind], *looks.values())):
         meaning = "watch.source: app would miss them: keep to another source"
         return fact_of(name, question, "no", meaning, newest, asked)
     meaning = f"none among these rows: ask with a user who has {words}"

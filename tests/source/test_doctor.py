@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from monitor.clock import Clock
 from monitor.doctor import MAX_REQUESTS, Report, examine, masked
-from monitor.simulator import Fault, Faults, Options, World, build
+from monitor.simulator import Fault, Faults, Note, Options, World, build
 from monitor.source.client import Client
 from monitor.source.diagnosis import QUESTIONS, conclude
 from monitor.source.looks import Look, Seen, look_at
@@ -66,7 +66,7 @@ def answers(report: Report) -> dict[str, str]:
 async def test_a_well_behaved_app_settles_every_question() -> None:
     world = a_world()
     report = await examined(build(world))
-    assert (report.stopped, report.requests, len(world.requests)) == (None, 25, 25)
+    assert (report.stopped, report.requests, len(world.requests)) == (None, 24, 24)
     assert {asked.method for asked in world.requests} == {"GET"}
     assert answers(report) == {
         "key_scope": "fullAccess",
@@ -97,6 +97,7 @@ async def test_a_well_behaved_app_settles_every_question() -> None:
         "marks_by_user_all": "no (0 of 6)",
         "has_mentions": "unknown: no row came",
         "has_attachments": "unknown: no row came",
+        "updates": "unknown",
         "source": "app",
     }
     assert "pagination{total,count,per_page" in answers(report)["meta"]
@@ -165,6 +166,67 @@ async def test_the_report_is_fit_for_a_bug_report() -> None:
     told = msgspec.json.encode(report).decode()
     for private in ("superhero", "secret", KEY, "sim.test", "Hiking", "hiking"):
         assert private not in told
+
+
+# --- changes in place -------------------------------------------------------------------------------------
+
+
+def a_moderated_world(**options: Any) -> World:
+    """Two texts of an hour ago; the later one was since moderated."""
+    world = World(api_key=KEY, clock=NOW.timestamp, options=Options(**options), rate_limit=10_000)
+    for uid in ("superhero1", "superhero2"):
+        world.add_user(uid)
+    an_hour_ago = Note(sent_at=int(NOW.timestamp()) - 3600)
+    _, later = (
+        world.send("superhero1", "superhero2", content={"text": text}, note=an_hour_ago)
+        for text in ("first", "second")
+    )
+    world.moderate(later.id, "disapproved")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("updates", "answer"), [("heeded", "yes"), ("ignored", "no, ignored"), ("400", "no, refused")]
+)
+async def test_whether_changed_rows_can_be_asked_for(updates: str, answer: str) -> None:
+    world = a_moderated_world(updates=updates)
+    report = await examined(build(world))
+    assert answers(report)["updates"] == answer
+    (asked,) = (one.query for one in world.requests if "updatedAt" in one.query)
+    assert asked.startswith(f"updatedAt={int(NOW.timestamp()) - 1}&onlyUpdates=1&affix=append&")
+
+
+def a_look(*rows: tuple[int, int, int], since: int | None = None) -> Look:
+    """Rows as (id, sent, updated)."""
+    shown = tuple(
+        Seen(
+            id=MessageId(id_), category="message", receiver_type="user", incoming=True, mentions=False,
+            attachments=False, delivered=False, read=False, sent_at=sent, updated_at=updated,
+        )
+        for id_, sent, updated in rows
+    )  # fmt: skip
+    return Look(asked="newest" if since is None else f"list?updatedAt={since}&onlyUpdates=1", rows=shown)
+
+
+@pytest.mark.parametrize(
+    ("newest", "changed", "answer"),
+    [
+        (a_look((1, 10, 10), (2, 11, 50)), a_look((2, 11, 50), since=49), "yes"),
+        (a_look((1, 10, 10), (2, 11, 50)), a_look((1, 10, 10), (2, 11, 50), since=49), "no, ignored"),
+        (a_look((1, 10, 10), (2, 11, 50)), a_look(since=49), "no, not shown"),
+        (
+            a_look((1, 10, 10), (2, 11, 50), (3, 60, 60)),
+            a_look((2, 11, 50), (3, 60, 60), since=49),
+            "yes, with unchanged ones",
+        ),
+        (a_look((1, 10, 50), (2, 11, 50)), a_look((1, 10, 50), (2, 11, 50), since=49), "unknown"),
+        (a_look((1, 10, 10), (2, 11, 11)), a_look(since=11), "unknown"),
+        (a_look((1, 10, 10), (2, 11, 11)), a_look((1, 10, 10), since=11), "no, ignored"),
+    ],
+)
+def test_what_an_answer_about_changes_proves(newest: Look, changed: Look, answer: str) -> None:
+    told = {fact.name: fact for fact in conclude({"newest": newest, "updates": changed})}
+    assert told["updates"].answer == answer
 
 
 # --- which source fits ------------------------------------------------------------------------------------
@@ -240,6 +302,7 @@ async def test_a_busy_app_hides_nothing() -> None:
     report = await examined(build(world))
     told = answers(report)
     assert (told["groups_in_app"], told["calls_in_app"], told["source"]) == ("yes", "yes", "app")
+    assert report.requests == MAX_REQUESTS
 
 
 async def test_a_group_that_is_not_there_stops_nothing() -> None:

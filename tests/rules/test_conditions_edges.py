@@ -72,6 +72,14 @@ def test_a_text_is_looked_at_up_to_its_limit() -> None:
     assert not holds(word, a_message(text=filler + "  refund"))
 
 
+def test_parts_of_a_text_are_no_words_of_it() -> None:
+    between = a_message(text="two  gaps -- and signs")
+    assert not holds(c.TextMatch(contains=("zzz",)), between)
+    assert not holds(c.TextMatch(words=("gap",)), between)
+    assert holds(c.TextMatch(words=("zzz",), contains=("gap",)), between)
+    assert holds(c.TextMatch(words=("gaps",), contains=("zzz",)), between)
+
+
 @pytest.mark.parametrize(
     ("path", "found"),
     [
@@ -212,6 +220,13 @@ def test_all_of_any_number_of_tests(number: int) -> None:
         tests = [test(place, answer=place != wrong) for place in range(number)]
         assert not every(tests)(a_message(), WATCH)
         assert asked == list(range(wrong + 1))
+
+
+def test_a_value_may_be_named_or_be_like_a_pattern() -> None:
+    condition = c.Field(name="sender", values=("ann", "b*"))
+    assert [holds(condition, a_message(sender=Party(id=uid))) for uid in ("ann", "bob", "zoe")] == [
+        True, True, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(1, 5))

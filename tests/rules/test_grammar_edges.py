@@ -31,6 +31,7 @@ from rules.grammar import (
     said,
     shown,
 )
+from rules.spec import load
 from rules.text import Place, Source, SpecError, compose
 from rules.when import CALL_CONDITIONS, MATCHERS, MESSAGE_CONDITIONS, Path
 
@@ -50,11 +51,12 @@ def read(shape: Shape, text: str) -> tuple[Any, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("word", "close"), [("SENDR", "Sender"), ("sender", "Sender"), ("xyz", None), ("", None)]
+    ("word", "close"),
+    [("SENDR", "Sender"), ("sender", "Sender"), ("idle_ms", "IDLE_MS"), ("xyz", None), ("", None)],
 )
 def test_the_nearest_word_in_any_case(word: str, close: str | None) -> None:
-    assert nearest(word, ["Sender", "receiver"]) == close
-    assert did_you_mean(word, ["Sender"]) == (f' (did you mean "{close}"?)' if close else "")
+    assert nearest(word, ["Sender", "receiver", "IDLE_MS"]) == close
+    assert did_you_mean(word, ["Sender", "IDLE_MS"]) == (f' (did you mean "{close}"?)' if close else "")
 
 
 @pytest.mark.parametrize(
@@ -299,6 +301,13 @@ def test_warnings_are_no_failures() -> None:
     assert (report.failures, str(report.problems[0])) == (0, "x.yaml:1:1: warning: odd; expected even")
     report.refuse(node("a"), "wrong")
     assert report.failures == 1
+
+
+def test_what_is_wrong_is_told_without_what_is_only_doubtful() -> None:
+    rules = "rules: [{name: a, when: {type: imgae}}, {name: b, when: {typ: image}}]"
+    with pytest.raises(SpecError) as caught:
+        load([Source("x.yaml", rules)], app="app")
+    assert ["unknown key" in str(problem) for problem in caught.value.problems] == [True]
 
 
 # --- places -----------------------------------------------------------------------------------------

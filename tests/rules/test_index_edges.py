@@ -74,6 +74,12 @@ def test_the_way_that_fewest_messages_take_is_taken(place: int) -> None:
         assert keys(c.AllOf(conditions=both)) == keys(rarer)
 
 
+@pytest.mark.parametrize("searched", ["metadata", "custom"])
+def test_a_search_goes_before_a_key_that_many_have(searched: str) -> None:
+    tree, action = c.Metadata(where=searched, path=("a",)), c.Field(name="action", values=("a",))
+    assert keys(c.AllOf(conditions=(action, tree))) == keys(tree)
+
+
 def test_of_two_ways_of_one_rank_that_with_fewer_keys_is_taken() -> None:
     two, one = c.Tags(values=("a", "b")), c.Mentions(users=("zoe",))
     assert keys(c.AllOf(conditions=(two, one))) == keys(one)

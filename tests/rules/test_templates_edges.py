@@ -96,6 +96,7 @@ def test_every_filter_and_test_that_is_allowed_works(text: str, said: str) -> No
         ("a" * 100, 2, "a…"),
         ("x" + "\u0301" * 4 + "y", 20, "x" + "\u0301" * 4 + "y"),
         ("x" + "\u0301" * 5 + "y" + "\u0301" * 5, 20, "x" + "\u0301" * 4 + "y" + "\u0301" * 4),
+        ("\u0301" * 6, 20, "\u0301" * 4),
         ("a\x1fb", 20, "a b"),
         ("a\u2029b", 20, "a b"),
         ("a\u2065b\u206ab", 20, "a\u2065b\u206ab"),

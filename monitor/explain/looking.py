@@ -257,10 +257,10 @@ def _reached(list_id: ListId, message: Message, row: UserRow | None) -> Reached:
         since = f"sent before it was watched, since {_time(row.start_at)}: not evaluated"
         return Reached(list=list_id, was_read=False, what=since)
     cursor = row.cursor
-    if any(seen.id == message.id for seen in cursor.above) or (
-        cursor.id is not None and message.id <= cursor.id
-    ):
-        return Reached(list=list_id, was_read=True, what=f"read past it, up to {cursor.id or message.id}")
+    if any(seen.id == message.id for seen in cursor.above):  # the cursor still waits for stragglers before it
+        return Reached(list=list_id, was_read=True, what="it was read")
+    if cursor.id is not None and message.id <= cursor.id:
+        return Reached(list=list_id, was_read=True, what=f"read past it, up to {cursor.id}")
     upto = "nothing was read yet" if cursor.id is None else f"read up to {cursor.id}"
     seen_at = f", all before {_time(row.watermark)} was seen" if row.watermark else ""
     return Reached(list=list_id, was_read=False, what=f"not read yet: {upto}{seen_at}")

@@ -213,7 +213,7 @@ def test_the_lists_that_could_bring_a_message() -> None:
         (
             UserRow(uid=BOBS, start_at=NOON, cursor=Cursor(above=(Seen(id=MessageId(7), at=NOON),))),
             True,
-            "read past it, up to 7",
+            "it was read",
         ),
     ],
 )

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 from monitor.tally import Tally, Told
 from rules.model import AlertId, RuleName, Value
-
-SHOWN: Final = 3  # examples of each kind and rule
 
 
 class Changed(Value, frozen=True, kw_only=True):
@@ -30,10 +27,6 @@ class RuleChange(Value, frozen=True, kw_only=True):
     changed: tuple[Changed, ...]
     pages_per_day_old: float
     pages_per_day_new: float
-
-    @property
-    def is_quiet(self) -> bool:
-        return not (self.added or self.removed or self.changed)
 
 
 class Comparison(Value, frozen=True, kw_only=True):

@@ -53,11 +53,6 @@ def lists_of(source: str, uids: Iterable[str], groups: Iterable[str]) -> tuple[L
     return tuple(dict.fromkeys((*people, *map(group_list, groups))))
 
 
-def carriers(lists: tuple[ListId, ...], *, source: str) -> tuple[ListId, ...]:
-    """The lists whose silence answers a timer that names `lists`: with one list for all, that one."""
-    return (APP,) if source == ONE_FOR_ALL else lists
-
-
 def concerns(message: Message, watch: WatchSet, groups: Collection[str]) -> bool:
     """Whether a row of the app's list is ours: a watched user has part in it, or its group is watched.
 

@@ -91,11 +91,6 @@ class Timers:
         """The timers answered by the silence of all lists, the least far of which is read to `watermark`."""
         return self._ticks(self._everywhere.before(watermark))
 
-    def ripe(self, watermark: datetime) -> tuple[Tick, ...]:
-        """The timers that are due when every list was read up to `watermark`, as in a recording."""
-        due = sorted((t for t in self._pending.values() if t.due < watermark), key=lambda t: (t.due, t.key))
-        return self._ticks(timer.key for timer in due)
-
     def next_due(self, uid: ListId) -> datetime | None:
         """The event time of the list's earliest pending timer."""
         queue = self._by_list.get(uid)

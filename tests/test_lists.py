@@ -65,12 +65,6 @@ def test_where_a_list_is_read(list_id: str, source: str, expected: tuple[Endpoin
     assert lists.place_of(ListId(list_id), source) == expected
 
 
-def test_a_timer_waits_for_the_one_list_there_is() -> None:
-    named = (ListId("ann"), ListId("bob"))
-    assert lists.carriers(named, source="app") == (lists.APP,)
-    assert lists.carriers(named, source="user") == named
-
-
 def test_people_and_other_lists_are_told_apart() -> None:
     assert lists.is_person(ListId("ann"))
     assert not lists.is_person(lists.APP)

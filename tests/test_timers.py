@@ -120,6 +120,5 @@ def test_however_often_they_change_the_same_are_due_as_by_looking_at_all(
     for asked, told in (
         (timers.due(ALICE, at(watermark)), [key for _, key in ripe if ALICE in plain[key].lists]),
         (timers.due_everywhere(at(watermark)), [key for _, key in ripe if plain[key].every]),
-        (timers.ripe(at(watermark)), [key for _, key in ripe]),
     ):
         assert [tick.key for tick in asked] == told

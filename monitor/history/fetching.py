@@ -12,7 +12,7 @@ import trio
 
 from monitor.allowance import Allowance
 from monitor.history.coverage import SIZE, Leaf, Stuck, leaf, next_before
-from monitor.history.shelf import HistoryError, Place, Shelf
+from monitor.history.shelf import Place, Shelf
 from monitor.source.client import (
     BadResponse,
     Endpoint,
@@ -164,6 +164,3 @@ class Fetching:
 
 def _step(place: Place, page: Page, read: Leaf, *, is_done: bool) -> Step:
     return Step(place=place, rows=page.rows, begins=read.begins, is_done=is_done)
-
-
-__all__ = ["Fetched", "HistoryError", "Pages", "Place", "Step", "fetch"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from monitor.evaluation import Orders
-from monitor.settings.text import source_of
+from monitor.settings.text import beside, source_of
 from monitor.timeline.coverage import Coverage
 from monitor.timeline.model import Course, Reload, Suite, Test, Word
 from monitor.timeline.reading import read_suite, unknown_rules
@@ -95,19 +95,14 @@ def _source(file: Path, word: Word, problems: list[Problem]) -> Source | None:
         return spec.pack(word.text)
     path = Path(normpath(file.parent / word.text))  # "tests/../rules" is shown as "rules"
     if not path.is_file():
-        beside = (found.name for found in path.parent.glob("*.yaml") if found.name != file.name)
-        hint = did_you_mean(word.text, [*spec.PACKS, *beside])
+        files = (found.name for found in path.parent.glob("*.yaml") if found.name != file.name)
+        hint = did_you_mean(word.text, [*spec.PACKS, *files])
         expected = f"a rule file beside this one, or one of {', '.join(spec.PACKS)}"
         problems.append(
             Problem(word.place, f'there is no rule file or pack "{word.text}"{hint}', None, expected)
         )
         return None
     return source_of(path)
-
-
-def beside(name: str, asked_by: str) -> Source:
-    """The file that a rule file names, relative to it."""
-    return source_of(Path(asked_by).parent / name)
 
 
 def _check_names(prepared: Prepared) -> None:

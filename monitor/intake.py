@@ -98,7 +98,8 @@ class Intake:
         """Poll these lists from where the store says they are; one followed already is set back to it."""
         arrived = []
         for row in rows:
-            if row.uid not in self._lists:
+            before = self._lists.get(row.uid)
+            if before is None:
                 arrived.append(row)
             self._lists[row.uid] = Followed(
                 stored=row.cursor,
@@ -106,7 +107,9 @@ class Intake:
                 is_new=row.uid in new,
             )
             sight = self._health.sight(row.uid)
-            if row.watermark and (sight.watermark is None or sight.watermark < row.watermark):
+            if before is not None and before.stored != row.cursor:
+                sight.watermark = row.watermark  # what is read again is not seen before it is
+            elif row.watermark and (sight.watermark is None or sight.watermark < row.watermark):
                 sight.watermark = row.watermark
         self._seat(arrived, wishes or {})
         self._wake()

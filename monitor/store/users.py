@@ -51,6 +51,7 @@ PLACED: Final[Mapping[str, ColumnElement[Any]]] = {
 MOVE_USER = update(users).where(OF_UID).values(PLACED)
 MOVE_FROM = MOVE_USER.where(users.c.cursor == bindparam("expected"))
 SET_CURSOR = update(users).where(OF_UID).values(cursor=bindparam("to_cursor"))
+UNSEE = update(users).where(OF_UID, users.c.watermark.is_not(None)).values(watermark=users.c.start_at)
 SET_START = update(users).where(OF_UID).values(start_at=bindparam("start_at"), watermark=bindparam("seen"))
 
 ADD_RECENT = insert(recent)
@@ -142,15 +143,18 @@ class Users(States):
     def set_cursor(self, uid: UserId, after: MessageId | None) -> None:
         """Read on after message `after`; None begins again as for a new user.
 
-        If that leaves out a part of the list, it answers no pending timer any more. What was read of late is
-        forgotten: it tells no longer what was missed. Raises NotStored for a user that was never watched. A
-        poll under way gets a Conflict and reads again.
+        If that leaves out a part of the list, it answers no pending timer any more. If a part is to be read
+        again, nothing is known to be seen past its start until it is: the silence of what is not read yet
+        answers nothing either. What was read of late is forgotten: it tells no longer what was missed. Raises
+        NotStored for a user that was never watched. A poll under way gets a Conflict and reads again.
         """
         row = self.user(uid)
         if row is None:
             raise NotStored(f"user {uid} was never watched: `cometwatch status` lists the users")
         if after is not None and (row.cursor.id is None or after > row.cursor.id):
             self.close_user(uid, SKIPPED)
+        else:
+            self._run(UNSEE, {"of_uid": uid})
         self._run(SET_CURSOR, {"of_uid": uid, "to_cursor": Cursor(id=after)})
         self._run(DROP_RECENT, {"of_uid": uid})
         self._announce()

@@ -23,6 +23,7 @@ from tests.store.building import ANNA, NOON, RING, WallClock, after, found, in_m
 
 BEN, CLEO, DORA = (UserId(name) for name in ("ben", "cleo", "dora"))
 START = Cursor()
+STARTED = after(minutes=-5)
 AT_9 = Cursor(id=MessageId(9))
 READ = tuple(map(MessageId, (3, 7, 9)))
 MANY = [UserId(f"user-{number:05}") for number in range(3 * CHUNK)]
@@ -254,6 +255,17 @@ def test_many_users_take_few_statements(store: Store) -> None:
             rounds.append(len(statements))
     chunks = len(MANY) // CHUNK
     assert rounds == [chunks + 1, chunks, 2 * chunks, chunks + 1, 3 * chunks, 1]
+
+
+@pytest.mark.parametrize(("to", "seen"), [(None, STARTED), (4, STARTED), (9, STARTED), (12, NOON)])
+def test_what_is_to_be_read_again_is_not_seen_before_it_is(
+    store: Store, to: int | None, seen: datetime
+) -> None:
+    with store.write() as tx:
+        tx.set_start(ANNA, STARTED)
+        tx.commit(Commit(uid=ANNA, expected=START, cursor=AT_9, watermark=NOON))
+        tx.set_cursor(ANNA, None if to is None else MessageId(to))
+    assert row(store, ANNA).watermark == seen
 
 
 def test_a_commit_places_its_user_in_one_statement_and_its_record_in_another(store: Store) -> None:

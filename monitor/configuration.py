@@ -17,6 +17,7 @@ from monitor.schedule.turns import Wish
 from monitor.settings import Reader, Settings, SettingsError
 from monitor.settings.text import beside, source_of
 from monitor.settings.uids import uids
+from monitor.store.values import UserRow
 from monitor.terms import terms_of
 from rules import spec
 from rules.engine import RuleSet
@@ -45,6 +46,14 @@ class Configuration:
     def finding(self, found: Uids) -> Configuration:
         """The same with the users that were discovered, by cohort; what was found before does not count."""
         return replace(self, roster=roster(self.settings, listed=self.listed, found=found))
+
+    def recalling(self, rows: Iterable[UserRow]) -> Configuration:
+        """The same with the users that were discovered in earlier lives, as the store remembers them."""
+        found: dict[str, list[UserId]] = {name: [] for name, _ in self.settings.watch.discovered}
+        for row in rows:
+            if row.cohort in found and row.left_at is None:
+                found[row.cohort].append(row.uid)
+        return self.finding(found)
 
     @property
     def folders(self) -> frozenset[Path]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from monitor.cli.asking import Where
-from monitor.cli.given import AsJson, Given, given, moment, print_json, print_table, say, span
+from monitor.cli.given import AsJson, Given, given, moment, print_json, print_table, recalled, say, span
 from monitor.clock import system_wall
 from monitor.configuration import Configuration, read
 from monitor.errors import ConfigError, NotStored, StoreError
@@ -121,7 +121,8 @@ class Desk:
 
     @classmethod
     def of(cls, source: Given, store: Store | None, *, shows_text: bool) -> Desk:
-        configuration = with_discovered(read(source.config, source.env), store)
+        written = read(source.config, source.env)
+        configuration = recalled(written, store) if store else written
         return cls(
             configuration=configuration, orders=configuration.orders, store=store, shows_text=shows_text
         )
@@ -219,18 +220,6 @@ class Desk:
             rows={one: row for one in lists if (row := store.user(UserId(one)))},
             rejects=tuple(store.rejects_of(message.id)),
         )
-
-
-def with_discovered(configuration: Configuration, store: Store | None) -> Configuration:
-    """The configuration with the users that the running monitor discovered, as the store remembers them."""
-    cohorts = set(dict(configuration.settings.watch.discovered))
-    if store is None or not cohorts:
-        return configuration
-    found: dict[str, list[UserId]] = {name: [] for name in cohorts}
-    for row in store.users():
-        if row.cohort in cohorts and row.left_at is None and row.cohort is not None:
-            found[row.cohort].append(row.uid)
-    return configuration.finding(found)
 
 
 def _recorded(id_: MessageId, files: Sequence[Path]) -> Message:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from monitor.configuration import Configuration
     from monitor.settings import Settings
     from monitor.store.store import Store
 
@@ -47,6 +48,12 @@ def given(ctx: typer.Context) -> Given:
     """What the root command was given."""
     found = ctx.find_root().obj
     return found if isinstance(found, Given) else Given(None, os.environ)
+
+
+def recalled(configuration: Configuration, store: Store) -> Configuration:
+    """The configuration with the users that the running monitor discovered, as its store remembers them."""
+    discovers = any(configuration.settings.watch.discovered)
+    return configuration.recalling(store.users()) if discovers else configuration
 
 
 def branch(app: typer.Typer, name: str, *, about: str, example: str) -> typer.Typer:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from monitor.cli.given import Given, say
+from monitor.cli.given import Given, recalled, say
 from monitor.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -255,14 +255,12 @@ class History:
 
     def _with_found(self, source: Given, configuration: Configuration) -> Configuration:
         """With the users of discovered cohorts, as the running monitor's store knows them."""
-        from monitor.cli.explaining import with_discovered
-
         names = [cohort.name for cohort in configuration.settings.watch.cohorts if cohort.discover]
         if not names:
             return configuration
         try:
             with source.store() as store:
-                return with_discovered(configuration, store)
+                return recalled(configuration, store)
         except (StoreError, ConfigError) as error:
             self.notes.append(f"Cohorts that are discovered ({', '.join(names)}) are left out: {error}")
             return configuration

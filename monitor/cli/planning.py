@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 from pydantic_core import PydanticCustomError
@@ -212,11 +212,7 @@ def _recorded(source: Given, configuration: Configuration) -> tuple[Configuratio
     """The lists as the store knows them, those that were discovered too, and how busy they are now."""
     with source.store() as store:
         rows = {row.uid: row for row in store.users() if row.left_at is None}
-    found: dict[str, list[Any]] = {}
-    for row in rows.values():
-        if row.cohort is not None:
-            found.setdefault(row.cohort, []).append(row.uid)
-    configuration = configuration.finding(found)
+    configuration = configuration.recalling(rows.values())
     terms = configuration.terms
     known = [(rows[ListId(uid)].activity, wish) for uid, wish in terms.items() if ListId(uid) in rows]
     if not any(packed for packed, _ in known):

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.explaining import with_discovered
-from monitor.cli.given import AsJson, Given, branch, given, moment, print_json, print_table, say
+from monitor.cli.given import AsJson, Given, branch, given, moment, print_json, print_table, recalled, say
 from monitor.clock import system_wall
 from monitor.configuration import Configuration, read
 from monitor.errors import ConfigError, StoreError
@@ -108,7 +107,7 @@ def _known(source: Given) -> tuple[Configuration, Mapping[RuleName, Volume] | No
     configuration = read(source.config, source.env)
     try:
         with source.store() as store:
-            return with_discovered(configuration, store), store.volumes(system_wall())
+            return recalled(configuration, store), store.volumes(system_wall())
     except StoreError as problem:
         say(f"told without the store: {problem}")
         return configuration, None

@@ -29,26 +29,39 @@ def main() -> int:
     asked = _asked()
     modules = asked.modules or [str(path) for path in sorted(Path("rules").rglob("*.py"))]
     known = yaml.safe_load(KNOWN.read_text("utf-8"))
-    equal: Mapping[str, str] = known["equal"] or {}
     every = [one for module in modules for one in mutants(module, Path(module).read_text("utf-8"))]
-    left = [one for one in every if one.name not in equal and asked.only in one.name]
-    chosen = random.Random(asked.seed).sample(left, min(asked.sample or len(left), len(left)))
-    order = {one.name: number for number, one in enumerate(left)}
-    fates = dict[str, Fate]()
+    for name in stale(every, {**known["equal"], **known["accepted"]}):
+        print(f"known.yaml names a mutant that is there no longer: {name}")
+    left = [one for one in every if asked.only in one.name and not explained(one, known["equal"])]
+    numbers = sorted(
+        random.Random(asked.seed).sample(range(len(left)), min(asked.sample or len(left), len(left)))
+    )
+    chosen, fates = [left[number] for number in numbers], dict[str, Fate]()
 
     def tell(mutant: Mutant, fate: Fate) -> None:
         fates[mutant.name] = fate
         if fate is not Fate.KILLED:
-            reason = (known["accepted"] or {}).get(mutant.name, "")
-            print(
-                f"{fate}: {mutant.module}:{mutant.line}: {mutant.name.split(':', 1)[1]}  {reason}", flush=True
-            )
+            reason = explained(mutant, known["accepted"])
+            print(f"{fate}: {mutant.name} (line {mutant.line}){f': {reason}' if reason else ''}", flush=True)
 
     began = time.monotonic()
     load_ahead()
     found = seen(modules, asked.tests)
-    judged(sorted(chosen, key=lambda one: order[one.name]), found, asked.tests, tell)
+    judged(chosen, found, asked.tests, tell)
     return _report(chosen, fates, began=began, seed=asked.seed, floor=asked.score)
+
+
+def explained(mutant: Mutant, known: Mapping[str, str]) -> str | None:
+    """The reason that is known for a mutant, by its name or by that of all in its place."""
+    place = f"{mutant.module}:{mutant.within}: *"
+    return known.get(mutant.name) or known.get(place)
+
+
+def stale(every: Sequence[Mutant], known: Mapping[str, str]) -> list[str]:
+    """The known mutants of these modules that the code has none of any longer."""
+    there = {one.name for one in every} | {f"{one.module}:{one.within}: *" for one in every}
+    modules = {one.module for one in every}
+    return sorted(name for name in known if name.partition(":")[0] in modules and name not in there)
 
 
 def _report(

@@ -70,23 +70,27 @@ class Seen:
         return sorted(tests - {ON_IMPORT}, key=lambda test: (self.seconds.get(test, 0.0), test))
 
 
-def forked(act: Callable[[], int], *, seconds: float = 3600.0) -> int:
-    """The exit code of a child that ran `act`; a signal's number, negative, if one ended it.
+def started(act: Callable[[], int], *, seconds: float = 36_000.0) -> int:
+    """The pid of a child that runs `act`; its exit code is what `act` gives.
 
-    A child may use `seconds` of processor time, and ten times that by the clock.
+    It may use `seconds` of processor time, and on a busy machine thirty times that by the clock.
     """
     sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-            signal.setitimer(signal.ITIMER_REAL, seconds * 10)
-            code = act()
-        except Exception:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+    if pid := os.fork():
+        return pid
+    code = 70
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds * 30)
+        code = act()
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def ended(pid: int) -> int:
+    """The exit code of a child; negative the number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -109,7 +113,7 @@ def seen(modules: Sequence[str], tests: Sequence[str]) -> Seen:
     """Run `tests` once and note what runs. Raises RuntimeError if one fails."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "seen.json"
-        if code := forked(lambda: _map(modules, tests, file)):
+        if code := ended(started(lambda: _map(modules, tests, file))):
             raise RuntimeError(f"the tests don't pass without a mutant (exit {code}): run them first")
         told = json.loads(file.read_text("utf-8"))
     lines = {
@@ -189,15 +193,15 @@ def judged(
             quick.append((mutant, changed))
         else:
             slow.append(mutant)
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "fates"
-        if quick:
-            file.touch()
-            if code := forked(lambda: _judge_loaded(quick, found, tests, file), seconds=36_000.0):
-                raise RuntimeError(f"the child that judges went down (exit {code})")
-            fates = file.read_text("utf-8").split()
-            for (mutant, _), fate in zip(quick, fates, strict=True):
-                tell(mutant, Fate(fate))
+    if quick:
+        here, there = os.pipe()
+        child = started(lambda: _judge_loaded(quick, found, tests, there))
+        os.close(there)
+        with os.fdopen(here, encoding="utf-8") as fates:
+            for (mutant, _), fate in zip(quick, fates, strict=False):
+                tell(mutant, Fate(fate.strip()))
+        if code := ended(child):
+            raise RuntimeError(f"the child that judges went down (exit {code})")
     for mutant in slow:
         tell(mutant, _judged_afresh(mutant, found, tests))
 
@@ -221,8 +225,8 @@ class _Stop:
 class _Loop:
     """Instead of running the collected tests: for each mutant, a child that runs those concerned."""
 
-    def __init__(self, mutants: Sequence[tuple[Mutant, Changed]], found: Seen, file: Path) -> None:
-        self.mutants, self.found, self.file = mutants, found, file
+    def __init__(self, mutants: Sequence[tuple[Mutant, Changed]], found: Seen, there: int) -> None:
+        self.mutants, self.found, self.there = mutants, found, there
 
     def pytest_collection_finish(self) -> None:
         steady()
@@ -231,12 +235,11 @@ class _Loop:
         items = {item.nodeid: item for item in session.items}
         functions = [one for one in gc.get_objects() if isinstance(one, types.FunctionType)]
         gc.freeze()  # children share the memory longer; frozen objects are no longer told of
-        with self.file.open("w", encoding="utf-8") as out:
-            for mutant, changed in self.mutants:
-                names = [name for name in self.found.in_turn(self.found.tests(mutant)) if name in items]
-                act = partial(_judge, changed, functions, [items[name] for name in names])
-                out.write(f"{_fate(forked(act, seconds=_patience(self.found, names)))}\n")
-                out.flush()
+        for mutant, changed in self.mutants:
+            names = [name for name in self.found.in_turn(self.found.tests(mutant)) if name in items]
+            act = partial(_judge, changed, functions, [items[name] for name in names])
+            fate = _fate(ended(started(act, seconds=_patience(self.found, names))))
+            os.write(self.there, f"{fate}\n".encode())
         return True
 
 
@@ -255,10 +258,10 @@ def limit() -> None:
 
 
 def _judge_loaded(
-    mutants: Sequence[tuple[Mutant, Changed]], found: Seen, tests: Sequence[str], file: Path
+    mutants: Sequence[tuple[Mutant, Changed]], found: Seen, tests: Sequence[str], there: int
 ) -> int:
     hush(1, 2)
-    return int(pytest.main([*QUIET, *tests], plugins=[_Loop(mutants, found, file), _Stop()]))
+    return int(pytest.main([*QUIET, *tests], plugins=[_Loop(mutants, found, there), _Stop()]))
 
 
 Changed = Mapping[types.CodeType, types.CodeType]
@@ -268,7 +271,7 @@ Changed = Mapping[types.CodeType, types.CodeType]
 def _changed(mutant: Mutant) -> Changed:
     """Empty if a function can't be told from another, or can't take the new code."""
     made = dict[types.CodeType, types.CodeType]()
-    after = _by_mark(compile(mutant.tree(), _path(mutant.module), "exec"))
+    after = _by_mark(compile(mutant.tree(), _path(mutant.module), "exec", dont_inherit=True))
     for mark, old in _before(mutant.module).items():
         new = after.get(mark, [])
         if new and [one.co_freevars for one in new] != [one.co_freevars for one in old]:
@@ -280,7 +283,7 @@ def _changed(mutant: Mutant) -> Changed:
 
 @lru_cache
 def _before(module: str) -> Mapping[tuple[str, int], Sequence[types.CodeType]]:
-    return _by_mark(compile(Path(module).read_text("utf-8"), _path(module), "exec"))
+    return _by_mark(compile(Path(module).read_text("utf-8"), _path(module), "exec", dont_inherit=True))
 
 
 def _path(module: str) -> str:
@@ -302,9 +305,8 @@ def _functions(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _judged_afresh(mutant: Mutant, found: Seen, tests: Sequence[str]) -> Fate:
-    return _fate(
-        forked(lambda: _judge_afresh(mutant, found, tests), seconds=_patience(found, list(found.seconds)))
-    )
+    seconds = _patience(found, list(found.seconds))
+    return _fate(ended(started(lambda: _judge_afresh(mutant, found, tests), seconds=seconds)))
 
 
 class _Order:
@@ -333,7 +335,7 @@ def _import_changed(mutant: Mutant) -> None:
 
     def get_code(self: Any, name: str) -> types.CodeType:
         if str(Path(self.path).resolve()) == file:
-            return compile(mutant.tree(), file, "exec")
+            return compile(mutant.tree(), file, "exec", dont_inherit=True)
         code: types.CodeType = usual(self, name)
         return code
 

@@ -70,7 +70,7 @@ def mutants(module: str, source: str) -> list[Mutant]:
                     change=change,
                     twin=twin,
                     line=getattr(place.node, "lineno", place.statement.lineno),
-                    lines=_head(place.statement),
+                    lines=_head(place.node if isinstance(place.node, ast.ExceptHandler) else place.statement),
                     tree=partial(_changed, source, number, variant),
                 )
             )
@@ -93,8 +93,8 @@ def _changed(source: str, number: int, variant: int) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
-def _head(statement: ast.stmt) -> range:
-    """The lines of a statement without the statements inside it."""
+def _head(statement: ast.stmt | ast.ExceptHandler) -> range:
+    """The lines of a statement, or an `except`, without the statements inside it."""
     inner = [
         child.lineno
         for child in ast.walk(statement)

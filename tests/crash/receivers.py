@@ -101,7 +101,7 @@ def receiving(inbox: Inbox) -> Iterator[str]:
         box = inbox
 
     with _Server(("127.0.0.1", 0), Receive) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

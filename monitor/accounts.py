@@ -201,7 +201,7 @@ class Accounts:
         sight.watermark = watermark
         stored = user.stored
         base = Commit(uid=uid, expected=stored, cursor=stored, watermark=watermark, brought_by=brought_by)
-        return await self._commit_ticks(self.timers.due(uid, watermark), base)
+        return await self._commit_ticks(lambda: self.timers.due(uid, watermark), base)
 
     async def pass_everywhere(self, watermark: datetime) -> frozenset[ListId]:
         """Judge the timers that wait for all lists: the least far of them was read up to `watermark`.
@@ -209,13 +209,17 @@ class Accounts:
         Returns the lists that can answer a timer which began with it.
         """
         async with self._slots:
-            return await self._commit_ticks(self.timers.due_everywhere(watermark), Commit())
+            return await self._commit_ticks(lambda: self.timers.due_everywhere(watermark), Commit())
 
-    async def _commit_ticks(self, ticks: Sequence[Tick], base: Commit) -> frozenset[ListId]:
+    async def _commit_ticks(self, due: Callable[[], Iterable[Tick]], base: Commit) -> frozenset[ListId]:
+        """Judge what is due, and what starts anew by that and is due as well; no question is asked twice."""
         asked: frozenset[ListId] = frozenset()
-        for first in range(0, len(ticks), TICKS):
-            work = self._judging(ticks[first : first + TICKS], base)
-            asked |= self._concluded(await self._writer.submit(work))
+        judged: set[Tick] = set()
+        while ticks := [tick for tick in due() if tick not in judged]:
+            judged.update(ticks)
+            for first in range(0, len(ticks), TICKS):
+                work = self._judging(ticks[first : first + TICKS], base)
+                asked |= self._concluded(await self._writer.submit(work))
         return asked
 
     async def calm(self, seen: datetime) -> None:

@@ -36,6 +36,11 @@ def is_person(list_id: ListId) -> bool:
     return not list_id.startswith("@")
 
 
+def list_called(text: str) -> ListId:
+    """What a person calls a list: a uid, whose case does not matter, or `@app`, `@group:GUID`."""
+    return ListId(text if text.startswith("@") else text.lower())
+
+
 def place_of(list_id: ListId, source: str) -> tuple[Endpoint, str]:
     """Where the list is read, and whose it is there: a uid, a guid, or nobody's ("") for the whole app."""
     if list_id == APP:

@@ -32,7 +32,7 @@ from monitor.explain.looking import (
 )
 from monitor.explain.secrecy import changes
 from monitor.explain.story import AlertRecord, Cause, Story, Told, kind_of, messages_of, story
-from monitor.lists import place_of
+from monitor.lists import list_called, place_of
 from monitor.logs import one_line
 from monitor.source.client import Client, MessageQuery
 from monitor.source.failures import UnknownUser
@@ -185,7 +185,7 @@ class Desk:
 
     def _lists(self, id_: MessageId, users: Sequence[str]) -> list[ListId]:
         if users:
-            return [ListId(UserId(uid.lower() if not uid.startswith("@") else uid)) for uid in users]
+            return list(map(list_called, users))
         known = self.store.lists_having(id_) if self.store else []
         return (known or [ListId(UserId(one)) for one in self.configuration.terms])[:MOST_ASKED]
 

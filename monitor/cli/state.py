@@ -11,6 +11,7 @@ import typer
 
 from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table, span
 from monitor.errors import ConfigError, NotStored
+from monitor.lists import list_called
 from monitor.probe import UnansweredError, get
 from monitor.store.store import Store
 from monitor.store.values import Depth, Reject, UserRow
@@ -86,7 +87,7 @@ def status(
         rows, depths, ledger = store.users(), store.depths(), store.ledger()
     users = live["users"] if live else [_stored_user(row) for row in rows]
     if uid is not None:
-        users = [_the_user(users, list_id(uid), source=found.settings().watch.source)]
+        users = [_the_user(users, list_called(uid), source=found.settings().watch.source)]
     report = live and live["status"]
     if as_json:
         print_json({"running": report, "users": users, "receivers": depths, "ledger": ledger})
@@ -128,11 +129,6 @@ def _the_user(users: list[dict[str, Any]], uid: str, *, source: str) -> dict[str
         hint = f'did you mean "{near[0]}"?' if near else "`cometwatch status --json` lists who is"
         raise NotStored(f'"{uid}" is not watched ({hint})')
     return by_uid[uid]
-
-
-def list_id(text: str) -> UserId:
-    """What a person calls a list: a uid, whose case does not matter, or `@app`, `@group:GUID`."""
-    return UserId(text if text.startswith("@") else text.lower())
 
 
 def _show_status(
@@ -196,7 +192,7 @@ def _time(text: str | None) -> str:
 
 def cursor_show(ctx: typer.Context, uid: Uid, *, as_json: AsJson = False) -> None:
     with given(ctx).store() as store:
-        row = _row(store, list_id(uid))
+        row = _row(store, list_called(uid))
     if as_json:
         print_json({"user": row})
         return
@@ -218,17 +214,17 @@ def cursor_set(
     *,
     as_json: AsJson = False,
 ) -> None:
-    target = _message_id(message_id)
+    target, list_id = _message_id(message_id), list_called(uid)
     with given(ctx).store() as store:
-        before = _row(store, list_id(uid)).cursor.id
+        before = _row(store, list_id).cursor.id
         with store.write() as tx:
-            tx.set_cursor(list_id(uid), target)
+            tx.set_cursor(list_id, target)
     if as_json:
-        print_json({"uid": list_id(uid), "before": before, "now": target})
+        print_json({"uid": list_id, "before": before, "now": target})
     else:
         now = BEGINNING if target is None else target
         typer.echo(
-            f"{list_id(uid)}: cursor {'-' if before is None else before} -> {now}; taken up within 5 seconds"
+            f"{list_id}: cursor {'-' if before is None else before} -> {now}; taken up within 5 seconds"
         )
 
 

@@ -11,7 +11,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 from enum import Enum
 from pathlib import PurePath
@@ -218,6 +219,17 @@ def configure(*, format: str, level: str, redactor: Redactor, stream: TextIO | N
         cache_logger_on_first_use=False,
     )
     _route_stdlib(shared, [redactor, render], lowest, stream)
+
+
+@contextmanager
+def quietly(least: int) -> Iterator[None]:
+    """Within it nothing of ours below the level `least` is logged."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(least))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _route_stdlib(shared: list[Processor], last: list[Processor], lowest: int, stream: TextIO) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from monitor.cli.given import AsJson, given, print_json, say
 from monitor.configuration import read
 from monitor.errors import ConfigError
-from monitor.logs import one_line
+from monitor.logs import one_line, quietly
 from monitor.settings.text import source_of
 from monitor.timeline.coverage import percent
 from monitor.timeline.report import covering, failed, junit, plain, summary
@@ -56,7 +54,7 @@ def try_out(
 ) -> None:
     prepared = _prepared(ctx, files, rules or [])
     run = Run(only=only)
-    with _quiet():
+    with quietly(logging.CRITICAL):  # what the parts under test log would drown the results
         results = [_shown(result, as_json=as_json) for result in run.results(prepared)]
     if not results:
         raise ConfigError(
@@ -124,14 +122,3 @@ def _write(file: Path, content: bytes) -> None:
         file.write_bytes(content)
     except OSError as error:
         raise ConfigError(f"{file} can't be written: {error.strerror}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The parts under test log as ever; here that would drown the results."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -89,8 +89,10 @@ def backtest(
         _refuse_with_files(user=user, offline=offline, redact=redact)
         stage = past.recorded_stage(source, files, since=begins)
     else:
-        history = past.History(source, base_url=base_url, key_file=api_key_file, users=user or [])
-        stage = past.historic_stage(
+        from monitor.cli import historic
+
+        history = historic.History(source, base_url=base_url, key_file=api_key_file, users=user or [])
+        stage = historic.historic_stage(
             history,
             cache or past.default_cache(),
             begins or now - USUAL,
@@ -177,8 +179,8 @@ class Limits:
 # --- options ----------------------------------------------------------------------------------------------
 
 
-def _refuse_with_files(*, user: Any, offline: bool, redact: bool) -> None:
-    for name, is_given in (("--user", user), ("--offline", offline), ("--redact", redact)):
+def _refuse_with_files(*, user: Sequence[str] | None, offline: bool, redact: bool) -> None:
+    for name, is_given in (("--user", bool(user)), ("--offline", offline), ("--redact", redact)):
         if is_given:
             raise typer.BadParameter(f"{name} is for a history that is fetched: leave it out with files")
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 def notes_on(stage: Stage, tally: Tally, rules: RuleSet) -> Iterator[str]:
     """What this can't know, as far as it matters here."""
-    from monitor.cli.past import some
+    from monitor.cli.past import names_of
     from rules import spec
 
     yield from stage.notes
     if stage.fetched and stage.fetched.unknown:
-        yield f"CometChat does not have {some(stage.fetched.unknown)}: check the names."
+        yield f"CometChat does not have {names_of(stage.fetched.unknown)}: check the names."
     if stage.past.rejects:
         yield f"{_many(stage.past.rejects, 'row')} could not be read and had no part in it."
     if stage.past.is_redacted:

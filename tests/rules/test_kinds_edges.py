@@ -1,4 +1,4 @@
-"""What the kinds over many messages share, at its limits: keys, lists to wait for, numbers, lists of values."""
+"""What the kinds over many messages share, at its limits: keys, lists to wait for, numbers, lists."""
 
 from __future__ import annotations
 

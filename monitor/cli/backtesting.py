@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BACKTEST_HELP: Final = """Show what rules would have found in messages of the past. Nothing is sent.
 
-Example:  cometwatch --config cometwatch.yaml backtest --since 30d --rules new-rules.yaml --plot alerts.svg
+Example:  cometwatch backtest --config cometwatch.yaml --since 30d --rules new-rules.yaml --plot alerts.svg
 
 The history of every watched list (or of each --user) is fetched within the request budget and kept in
 --cache, for you alone: the next run asks only for what is new, and an interrupted one goes on where it was.

@@ -12,6 +12,7 @@ from monitor.cli.given import AsJson, given, moment, print_json, print_table
 from monitor.configuration import read
 from monitor.errors import ConfigError
 from monitor.evaluation import Orders
+from monitor.history.recorded import body_of
 from monitor.replay import Replayed, everybody, replay
 from monitor.settings.text import beside, source_of
 from monitor.source.pages import Undecodable
@@ -38,7 +39,7 @@ def show(
     rules: Annotated[list[Path] | None, typer.Option(help="Rule files, if there is no --config.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    bodies = [_body(file) for file in files]
+    bodies = list(map(body_of, files))
     try:
         replayed = replay(_orders(ctx, rules or [], bodies), bodies)
     except Undecodable as problem:
@@ -59,13 +60,6 @@ def _orders(ctx: typer.Context, rules: list[Path], bodies: list[bytes]) -> Order
     except SpecError as error:
         raise ConfigError(str(error)) from error
     return Orders(rules=loaded, watch=everybody(bodies), routes=(), max_age=timedelta.max)
-
-
-def _body(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; give JSON files such as page.json") from error
 
 
 def _print(replayed: Replayed) -> None:

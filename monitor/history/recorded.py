@@ -39,6 +39,14 @@ def recorded(files: Sequence[Path]) -> Past:
     return _joined([_read(file) for named in files for file in _within(named)])
 
 
+def body_of(file: Path) -> bytes:
+    """A recorded answer as it was recorded. Raises ConfigError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; give JSON files such as page.json") from error
+
+
 def cached(paths: Iterable[Path], since: datetime) -> Past:
     """What the cache has of these lists since then. Raises HistoryError."""
     return _joined([_of(read(path), since) for path in paths])
@@ -82,10 +90,7 @@ def _read(file: Path) -> Past:
         label, leaves, messages = read(file)
         rejects = sum(leaf.rejects for leaf in leaves)
         return Past(messages=messages, rejects=rejects, lists=1, is_redacted=label.redacted)
-    try:
-        body = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; give JSON files such as page.json") from error
+    body = body_of(file)
     try:
         page = decode(body)
     except Undecodable as problem:

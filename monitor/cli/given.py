@@ -7,17 +7,20 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitor.errors import ConfigError
+
 if TYPE_CHECKING:
     from monitor.configuration import Configuration
     from monitor.settings import Settings
     from monitor.store.store import Store
-
+    from rules.engine import Rule, RuleSet
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -54,6 +57,16 @@ def recalled(configuration: Configuration, store: Store) -> Configuration:
     """The configuration with the users that the running monitor discovered, as its store remembers them."""
     discovers = any(configuration.settings.watch.discovered)
     return configuration.recalling(store.users()) if discovers else configuration
+
+
+def rule_named(rules: RuleSet, name: str) -> Rule:
+    """The rule that a person names. Raises ConfigError with the nearest name."""
+    by_name = {str(rule.name): rule for rule in rules.rules}
+    if name not in by_name:
+        near = get_close_matches(name, by_name, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else "`cometwatch rules list` shows them"
+        raise ConfigError(f'there is no rule "{name}": {hint}')
+    return by_name[name]
 
 
 def branch(app: typer.Typer, name: str, *, about: str, example: str) -> typer.Typer:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
-from monitor.cli.given import AsJson, Given, branch, given, moment, print_json, print_table, recalled, say
+from monitor.cli.given import (
+    AsJson,
+    Given,
+    branch,
+    given,
+    moment,
+    print_json,
+    print_table,
+    recalled,
+    rule_named,
+    say,
+)
 from monitor.clock import system_wall
 from monitor.configuration import Configuration, read
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import StoreError
 from monitor.explain.graph import Format, graph, written
 from monitor.logs import one_line
 from monitor.settings.forms import duration_text
@@ -79,7 +89,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     configuration, volumes = _known(given(ctx))
-    rule = _named(configuration, name)
+    rule = rule_named(configuration.rules, name)
     view = _view(rule, volumes)
     if as_json:
         print_json({"rule": view, "source": rule.source_text})
@@ -111,15 +121,6 @@ def _known(source: Given) -> tuple[Configuration, Mapping[RuleName, Volume] | No
     except StoreError as problem:
         say(f"told without the store: {problem}")
         return configuration, None
-
-
-def _named(configuration: Configuration, name: str) -> Rule:
-    rules = {str(rule.name): rule for rule in configuration.rules.rules}
-    if name not in rules:
-        near = get_close_matches(name, rules, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "`cometwatch rules list` shows them"
-        raise ConfigError(f'there is no rule "{name}": {hint}')
-    return rules[name]
 
 
 def _view(rule: Rule, volumes: Mapping[RuleName, Volume] | None) -> RuleView:

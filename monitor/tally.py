@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
 from typing import Final
 
 from msgspec.structs import replace
 
 from monitor.rehearsal import Rehearsed
-from monitor.store.values import EntryState, Finding, Route
+from monitor.store.values import EntryState, Fate, Finding
 from rules.model import Alert, AlertId, RuleName, Status, Value
 
 DAY_S: Final = 86_400
 EXAMPLES: Final = 3
-
-
-class Fate(StrEnum):
-    """What becomes of an alert when it is found."""
-
-    SENT = "sent"  #: somebody is paged
-    SUMMED = "summed"  #: told as part of a sum
-    HELD = "held"  #: recorded, not sent
-    UNROUTED = "unrouted"  #: no route takes it
 
 
 class Told(Value, frozen=True, kw_only=True):
@@ -32,7 +22,7 @@ class Told(Value, frozen=True, kw_only=True):
 
     alert: Alert  #: as it was when it fired, brought up to date since
     fate: Fate
-    hold: str | None = None  #: shadow, calendar, cooldown, … if it was held
+    hold: str | None = None  #: if it was held: its fate, or overflow or surge of one that is summed
     why: str | None = None  #: it was not sent, in a sentence
     receivers: tuple[str, ...] = ()  #: of its beginning, sent or summed
     resolved_at: datetime | None = None
@@ -97,20 +87,13 @@ def told(findings: Iterable[Finding], holds: Mapping[AlertId, str] = {}) -> tupl
 
 
 def _beginning(finding: Finding, hold: str | None) -> Told:
-    pending = [route for route in finding.routes if route.state is EntryState.PENDING]
     return Told(
         alert=finding.alert,
-        fate=_fate(finding, pending),
+        fate=finding.fate,
         hold=hold,
         why=next((route.reason for route in finding.routes if route.reason), None),
-        receivers=tuple(route.receiver for route in pending),
+        receivers=tuple(route.receiver for route in finding.routes if route.state is EntryState.PENDING),
     )
-
-
-def _fate(finding: Finding, pending: Sequence[Route]) -> Fate:
-    if pending:
-        return Fate.SUMMED if all(route.summed for route in pending) else Fate.SENT
-    return Fate.HELD if any(route.receiver for route in finding.routes) else Fate.UNROUTED
 
 
 def tally(
@@ -160,13 +143,13 @@ def _of_rule(
 
 
 def fates(found: Iterable[Told]) -> Mapping[str, int]:
-    """How many were not sent, by what became of them; most first."""
+    """How many were not sent by themselves, by what became of them; most first."""
     counts = Counter(_fate_word(one) for one in found if one.fate is not Fate.SENT)
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _fate_word(one: Told) -> str:
-    return one.hold or {Fate.UNROUTED: "no route", Fate.HELD: "muted"}.get(one.fate, str(one.fate))
+    return one.hold or ("no route" if one.fate is Fate.UNROUTED else one.fate.value)
 
 
 def _spread(found: Sequence[Told]) -> tuple[Told, ...]:

@@ -23,6 +23,7 @@ from monitor.store.store import Tx
 from monitor.store.values import Commit, Counts, Cursor, Fetched, Mute, Reject, UserRow
 from monitor.store.writer import Writer
 from monitor.timers import Timers
+from monitor.updates import asked_again
 from rules.model import ListId, Message, MessageId, StateKey, Status, Tick
 
 log = structlog.get_logger(__name__)
@@ -276,6 +277,41 @@ class Accounts:
         evaluated = await self._writer.submit(work)
         user.stored = cursor
         return compared, self._concluded(evaluated)
+
+    # --- rows that changed in place -----------------------------------------------------------------------
+
+    async def take_changed(
+        self, uid: ListId, user: Followed, page: Page, messages: Sequence[Message]
+    ) -> frozenset[ListId]:
+        """Evaluate once more rows that were read before and changed since; the list's place stays.
+
+        Returns the lists that can answer a timer which began with it.
+        """
+        concerned = self.orders.concerned(messages)
+        if not concerned:
+            return frozenset()
+        commit = Commit(
+            uid=uid,
+            expected=user.stored,
+            cursor=user.stored,
+            brought_by=replace(fetched(uid, page), changed=True),
+        )
+        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
+        rules = asked_again(orders.rules)
+
+        def work(tx: Tx) -> Evaluated:
+            return evaluate(
+                tx,
+                orders,
+                messages=concerned,
+                mutes=mutes,
+                now=now,
+                commit=commit,
+                skew=skew,
+                rules=rules,
+            )
+
+        return self._concluded(await self._writer.submit(work))
 
     # --- timers ------------------------------------------------------------------------------------------
 

@@ -147,6 +147,7 @@ class App:
             min_interval=poll.min_interval.total_seconds(),
             settle=poll.settle,
             look_every=None if poll.second_look == "off" else poll.second_look,
+            update_every=None if poll.updates == "off" else poll.updates,
             at=outside.at,
             pollers=poll.concurrency,
         )

@@ -239,6 +239,7 @@ class Caretaker:
         self._metrics.budget_granted_requests_per_minute.set(budget.granted or 0.0)
         self._metrics.budget_waiting.set(budget.waiting)
         self._metrics.staleness_stretch_ratio.set(budget.stretch)
+        self._metrics.looks_late_seconds.set(self._intake.looks_late())
         now = self._clock.monotonic()
         if (budget.stretch > STRETCHED) == self._is_stretched:
             self._promises_as_told_at = now

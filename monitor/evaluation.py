@@ -99,17 +99,19 @@ def evaluate(
     skew: timedelta = timedelta(0),
     cost: Callable[[], float] = lambda: 0.0,
     ahead: frozenset[ListId] = frozenset(),
+    rules: RuleSet | None = None,
 ) -> Evaluated:
     """Run the rules over `messages` and `ticks`, and commit what they found together with `commit`.
 
     A tick is spent by it: its timer is cancelled unless the step starts it anew. `skew` is the API's clock
     minus ours, by which `now` is told; `cost` a clock to time the rules by. The lists of the users in
-    `ahead` answer none of the timers that start here. Raises what `memory.commit` raises; then nothing was
-    changed.
+    `ahead` answer none of the timers that start here. `rules`: those to run, if not all. Raises what
+    `memory.commit` raises; then nothing was changed.
     """
-    states = memory.states(wanted(orders.rules, messages, ticks))
+    rules = rules or orders.rules
+    states = memory.states(wanted(rules, messages, ticks))
     began = cost()
-    outcome = step(orders.rules, orders.watch, states, messages, ticks, now=now)
+    outcome = step(rules, orders.watch, states, messages, ticks, now=now)
     seconds = cost() - began
     paced = _paced(memory, orders.rules, outcome.alerts, mutes, now=now, api_now=now + skew)
     findings = decide(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -25,10 +26,19 @@ from monitor.schedule.activity import Activity
 from monitor.schedule.plan import Prediction, predict
 from monitor.schedule.turns import Lane, Turn, Turns, Wish
 from monitor.second_look import Compared, look, next_look
-from monitor.source.client import Client, MessageQuery, SourceError, UnknownUser
+from monitor.source.client import (
+    BadRequest,
+    Client,
+    Endpoint,
+    MessageQuery,
+    NoAccess,
+    SourceError,
+    UnknownUser,
+)
 from monitor.source.pages import Page
 from monitor.store.values import Cursor, UserRow
 from monitor.trouble import Trouble
+from monitor.updates import SIZE, SOONEST, Sweep, changed, sweep
 from rules.model import ListId, Message
 
 log = structlog.get_logger(__name__)
@@ -36,6 +46,19 @@ log = structlog.get_logger(__name__)
 SAMPLED: Final = 2000  # lists, for the prediction
 LEAST_RATE: Final = 1.0  # requests a minute: with none left no promise can be worked out
 TIMER_MARGIN_S: Final = 0.5  # past due + settle + the watermark's own margin
+
+
+@dataclass(slots=True)
+class Looks:
+    """When a list is to be looked at beside its polls, in monotonic seconds."""
+
+    back_at: float = math.inf  #: the second look
+    changed_at: float = math.inf  #: what changed in place
+    sweep: Sweep | None = None  #: where the last look at that left off
+
+    @property
+    def at(self) -> float:
+        return min(self.back_at, self.changed_at)
 
 
 class Intake:
@@ -60,10 +83,11 @@ class Intake:
         min_interval: float,
         settle: timedelta,
         look_every: timedelta | None,
+        update_every: timedelta | None = None,
         at: Callable[[str], None] = lambda _: None,
         pollers: int,
     ) -> None:
-        """`look_every`: how often a list gets its second look; None for never."""
+        """How often a list gets its second look, and is asked for what changed in place; None for never."""
         self.accounts = accounts
         self.allowance = allowance
         self._client = client
@@ -80,11 +104,13 @@ class Intake:
         self._min_interval = min_interval
         self._settle = settle
         self._look_every = look_every
+        self._update_every = update_every
         self._at = at
         self._pollers = pollers
         self._choosing = trio.Lock()
         self._changed = trio.Event()
         self._lists: dict[ListId, Followed] = {}
+        self._looks: dict[ListId, Looks] = {}
 
     # --- who is followed ---------------------------------------------------------------------------------
 
@@ -125,7 +151,9 @@ class Intake:
         for row in rows:
             self._health.sight(row.uid).since = wall
             self._expect_timers(row.uid)
+            self._looks[row.uid] = Looks()
             self._expect_look(row.uid, None)
+            self._expect_changes(row.uid, rounds=self._random.random())
 
     def wish(self, wishes: Mapping[str, Wish]) -> None:
         """Take over other weights and promises of lists that are followed already."""
@@ -137,6 +165,7 @@ class Intake:
         """Stop polling these lists; their cursors stay in the store."""
         for uid in uids:
             self._lists.pop(uid, None)
+            self._looks.pop(uid, None)
             self._health.sights.pop(uid, None)
             self._turns.remove(uid)
 
@@ -181,6 +210,10 @@ class Intake:
     def stretch(self) -> float:
         """By what all promises are multiplied, so that the budget can keep them."""
         return self._turns.stretch
+
+    def looks_late(self) -> float:
+        """For how many seconds the look has been due that waits longest."""
+        return self._turns.looks_late(self._clock.monotonic())
 
     def outlook(self, random: Random) -> Callable[[], Prediction] | None:
         """What works out, in any thread, the detection delay to expect of the present activity and budget.
@@ -247,10 +280,12 @@ class Intake:
     async def _poll(self, uid: ListId, followed: Followed, turn: Turn, *, is_probe: bool) -> None:
         """One request and what follows from it. Whatever goes wrong with it is this list's trouble alone."""
         try:
-            if turn.lane is Lane.SECOND_LOOK:
-                await self._look_again(uid, followed, is_probe=is_probe)
-            else:
+            if turn.lane is not Lane.SECOND_LOOK:
                 await self._look_on(uid, followed, turn, is_probe=is_probe)
+            elif (looks := self._looks[uid]).changed_at <= looks.back_at:
+                await self._look_for_changes(uid, followed, looks, is_probe=is_probe)
+            else:
+                await self._look_again(uid, followed, is_probe=is_probe)
         except Conflict as conflict:
             log.warning("cursor.changed_elsewhere", user=uid, reason=str(conflict))
             await self._restart_reading(uid)
@@ -258,7 +293,7 @@ class Intake:
     async def _look_on(self, uid: ListId, followed: Followed, turn: Turn, *, is_probe: bool) -> None:
         now = self._clock.wall() + self.accounts.skew
         asked = ask(followed.drain, page_size=self._page_size, catch_up=turn.catch_up, now=now)
-        if page := await self._fetch(uid, asked, is_probe=is_probe):
+        if page := await self._fetch(uid, _query(asked), is_probe=is_probe):
             async with self.accounts.turn():
                 if self._is_current(uid, followed):
                     await self._read_on(uid, followed, asked, page)
@@ -271,19 +306,22 @@ class Intake:
         self._trouble.retry(uid, 0.0)
         return False
 
-    async def _fetch(self, uid: ListId, asked: Ask, *, is_probe: bool) -> Page | None:
+    async def _fetch(self, uid: ListId, query: MessageQuery, *, is_probe: bool) -> Page | None:
         """The page, or None after the failure was dealt with."""
         endpoint, name = place_of(uid, self._source)
         began = self._clock.monotonic()
         try:
-            page = await self._client.messages(name, _query(asked), endpoint=endpoint)
+            page = await self._client.messages(name, query, endpoint=endpoint)
         except UnknownUser as error:
             self.allowance.answered(is_probe=is_probe)
             self._trouble.unknown(uid, error, endpoint=endpoint)
             await self._close_stranded()
             return None
         except SourceError as error:
-            self._trouble.unanswered(uid, error, endpoint=endpoint, is_probe=is_probe)
+            if query.updated_at is not None and isinstance(error, BadRequest | NoAccess):
+                self._look_no_more_for_changes(uid, error, endpoint=endpoint, is_probe=is_probe)
+            else:
+                self._trouble.unanswered(uid, error, endpoint=endpoint, is_probe=is_probe)
             return None
         self._metrics.answered(endpoint, self._clock.monotonic() - began)
         self.accounts.skew = page.skew
@@ -331,7 +369,7 @@ class Intake:
             self._turns.finished(uid, ages=(), more=False, now=self._clock.monotonic())
             self._expect_look(uid, self._clock.wall())
             return
-        if page := await self._fetch(uid, asked, is_probe=is_probe):
+        if page := await self._fetch(uid, _query(asked), is_probe=is_probe):
             async with self.accounts.turn():
                 if self._is_current(uid, followed):
                     compared, waiting = await self.accounts.look_again(row, followed, page)
@@ -354,7 +392,49 @@ class Intake:
             return
         wall = self._clock.wall()
         at = next_look(looked_at, wall, every=self._look_every, random=self._random, covers=covers)
-        self._turns.look_again(uid, self._clock.monotonic() + (at - wall).total_seconds())
+        if looks := self._looks.get(uid):  # or it was unfollowed a moment ago
+            looks.back_at = self._clock.monotonic() + (at - wall).total_seconds()
+            self._turns.look_again(uid, looks.at)
+
+    # --- what changed in place ---------------------------------------------------------------------------
+
+    async def _look_for_changes(
+        self, uid: ListId, followed: Followed, looks: Looks, *, is_probe: bool
+    ) -> None:
+        asked = sweep(looks.sweep, self._clock.wall() + self.accounts.skew)
+        query = MessageQuery.changed(asked.since, SIZE, after=asked.after)
+        if page := await self._fetch(uid, query, is_probe=is_probe):
+            async with self.accounts.turn():
+                if self._is_current(uid, followed):
+                    drain = followed.drain
+                    found = changed(asked, read_of(page), drain.cursor, start_at=drain.start_at)
+                    waiting = await self.accounts.take_changed(uid, followed, page, found.messages)
+                    looks.sweep = found.sweep
+                    self._metrics.changed(found.fates)
+                    self._ended(uid, ages=(), more=False, waiting=waiting)
+                    self._expect_changes(uid, rounds=0.0 if found.more else 1.0)
+
+    def _look_no_more_for_changes(
+        self, uid: ListId, error: SourceError, *, endpoint: Endpoint, is_probe: bool
+    ) -> None:
+        """CometChat does not take this question. It is one too many: the lists are read on without it."""
+        self._metrics.failed(endpoint, error.outcome)
+        self.allowance.answered(is_probe=is_probe)
+        log.error("updates.refused", reason=str(error), advice="set poll.updates: off, and ask the doctor")
+        self._update_every = None
+        for other, looks in self._looks.items():
+            looks.changed_at = math.inf
+            self._turns.look_again(other, looks.at)
+        self._turns.finished(uid, ages=(), more=False, now=self._clock.monotonic())
+
+    def _expect_changes(self, uid: ListId, *, rounds: float) -> None:
+        """Look for changes after so many times the interval, or a little sooner."""
+        looks = self._looks.get(uid)
+        if self._update_every is None or looks is None:
+            return
+        pause = self._update_every.total_seconds() * rounds * self._random.uniform(SOONEST, 1.0)
+        looks.changed_at = self._clock.monotonic() + pause
+        self._turns.look_again(uid, looks.at)
 
     # --- timers ------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ POLL_OUTCOMES: Final = (
     "store_error", "bug",
 )  # fmt: skip
 DELIVERY_OUTCOMES: Final = ("delivered", "retry", "dead")
+UPDATE_FATES: Final = ("evaluated", "old", "unread", "unchanged")
 FATES: Final = ("sent", "late", "summed", "shadow", "calendar", "cooldown", "muted", "unrouted")
 
 QUICK: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
@@ -173,6 +174,16 @@ class Metrics:
         )
         self.audit_missed_total = self._counter(
             "audit_missed_total", "Rows that only a second look found; they were evaluated then."
+        )
+        self.updates_total = self._counter(
+            "updates_total",
+            "Rows that a list showed when asked for what changed: evaluated once more, or old (sent too long "
+            "ago), unread (still to be read) or unchanged (the question is not heeded).",
+            "fate",
+        )
+        self.looks_late_seconds = self._gauge(
+            "looks_late_seconds",
+            "How long the look has been due that waits longest: second looks, and those for updates.",
         )
         self.source_paused_until_timestamp_seconds = self._gauge(
             "source_paused_until_timestamp_seconds",
@@ -341,6 +352,11 @@ class Metrics:
         known = category if category in CATEGORIES else OTHER, type_ if type_ in TYPES else OTHER
         return self._of(self.messages_total, *known)
 
+    def changed(self, fates: Mapping[str, int]) -> None:
+        """What became of the rows that changed, by the words of `UPDATE_FATES`."""
+        for fate, number in fates.items():
+            self._of(self.updates_total, fate).inc(number)
+
     def band(self, rule: str, *, usual: int, limit: int | None) -> None:
         """How much a rule usually finds, and how much would be a surge, if that is known."""
         self.rule_hourly_alerts_usual.labels(rule).set(usual)
@@ -351,6 +367,8 @@ class Metrics:
         self.build_info.labels(version, platform.python_version()).set(1)
         for outcome in POLL_OUTCOMES:
             self.poll(outcome)
+        for fate in UPDATE_FATES:
+            self._of(self.updates_total, fate)
 
     def expect(self, *, rules: Iterable[str], receivers: Iterable[str]) -> None:
         """Show exactly these rules and receivers: new ones from zero, those that are gone no longer.

@@ -32,6 +32,7 @@ MAY = {
     "monitor.drain": {"rules.model", "monitor.store.values", "msgspec"},
     "monitor.lists": {"rules.model", "monitor.source.client"},
     "monitor.second_look": {"rules.model", "monitor.store.values", "monitor.drain"},
+    "monitor.updates": {"rules.model", "rules.engine", "monitor.store.values", "monitor.drain"},
     "monitor.delivery": {
         *SHARED, *LOUD, "rules.model", "monitor.store", "monitor.outgoing", "httpx", "msgspec",
         "standardwebhooks", "rich",
@@ -69,15 +70,16 @@ MAY = {
     },
     "monitor.accounts": {
         *SHARED, *LOUD, "rules", "monitor.source", "monitor.store", "monitor.drain", "monitor.evaluation",
-        "monitor.health", "monitor.second_look", "monitor.timers", "msgspec",
+        "monitor.health", "monitor.second_look", "monitor.timers", "monitor.updates", "msgspec",
     },
     "monitor.intake": {
         *SHARED, *LOUD, "rules", "monitor.source", "monitor.schedule", "monitor.store", "monitor.drain",
         "monitor.accounts", "monitor.allowance", "monitor.health", "monitor.lists", "monitor.second_look",
-        "monitor.trouble", "msgspec",
+        "monitor.trouble", "monitor.updates", "msgspec",
     },
     "monitor.feasibility": {
         "rules.text", "monitor.configuration", "monitor.lists", "monitor.schedule", "monitor.settings",
+        "monitor.updates",
     },
     "monitor.planning": {"monitor.lists", "monitor.roster", "monitor.schedule"},
     "monitor.doctor": {*SHARED, *LOUD, "rules.model", "monitor.source", "msgspec"},

@@ -142,6 +142,7 @@ def _brought(reason: Reason) -> Iterator[_Beat]:
         yield _Beat(reason.because.tick - skew, 1, waited)
     if brought_by is not None:
         again = ", once more: the row had been missed" if brought_by.second_look else ""
+        again = ", once more: the row changed after it was read" if brought_by.changed else again
         yield _Beat(brought_by.asked_at - skew, 2, f"CometChat is asked for the list of {brought_by.list}")
         yield _Beat(brought_by.received_at, 3, f"its answer is here{again}")
 

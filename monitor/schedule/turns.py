@@ -192,7 +192,7 @@ class Turns:
             self._schedule(uid, seat)
 
     def look_again(self, uid: str, at: float) -> None:
-        """A second look at the list is due at `at`. It waits until every 20th request at most is one."""
+        """Another look at the list is due at `at`. It waits until every 20th request at most is one."""
         if seat := self._seats.get(uid):
             seat.look_at = at
             if uid in self._competing:
@@ -225,6 +225,11 @@ class Turns:
         """How many lists wait longer than was promised. Lists that failed and rest are not counted."""
         self._advance(now)
         return self._deadlines.overdue(now)
+
+    def looks_late(self, now: float) -> float:
+        """For how many seconds the look has been due that waits longest; of lists that can be asked now."""
+        self._advance(now)
+        return max(0.0, now - self._looks.first())
 
     def finished(self, uid: str, *, ages: Sequence[float], more: bool, now: float) -> None:
         """A poll was answered, with new rows of these ages in seconds; if there are `more` it goes on."""

@@ -170,6 +170,13 @@ class Poll(Section):
         description="How often the end of each list is compared with what was read of it, or off. "
         "At most one request in 20 is spent on it.",
     )
+    updates: Occasion = Field(
+        default="off",
+        examples=["5m"],
+        description="How often each list is asked for messages that changed after they were sent: moderated, "
+        "edited, deleted. Not documented by CometChat: ask `cometwatch doctor` first. At most one request in "
+        "20 is spent on it and second looks.",
+    )
     concurrency: int = Field(
         default=64,
         ge=1,

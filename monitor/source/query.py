@@ -45,6 +45,8 @@ class MessageQuery(Value, frozen=True, kw_only=True):
     mentions_with_tag_info: bool | None = None
     per_page: int | None = None
     limit: int | None = None
+    updated_at: datetime | None = None  #: rows that changed since; what the SDK sends, and no document names
+    only_updates: bool | None = None  #: beside `updated_at`: not those that are merely new
     from_timestamp: datetime | None = None
     to_timestamp: datetime | None = None
     with_tags: bool | None = None
@@ -72,6 +74,19 @@ class MessageQuery(Value, frozen=True, kw_only=True):
         The size goes under both its names: which one counts is not documented.
         """
         return cls(affix=Affix.APPEND, id=id_, per_page=size, limit=size, with_tags=True)
+
+    @classmethod
+    def changed(cls, since: datetime, size: int, *, after: MessageId | None = None) -> MessageQuery:
+        """The rows that changed since a time, those after an id if one is given."""
+        return cls(
+            updated_at=since,
+            only_updates=True,
+            affix=Affix.APPEND,
+            id=after,
+            per_page=size,
+            limit=size,
+            with_tags=True,
+        )
 
     def params(self) -> list[tuple[str, str]]:
         """Names and values as they stand in the query string, in the order of the documents."""

@@ -142,6 +142,7 @@ class Fetched(Value, frozen=True, kw_only=True):
     received_at: datetime  #: when the answer was complete, by our clock
     skew: timedelta = timedelta(0)  #: CometChat's clock minus ours, as it was known then
     second_look: bool = False  #: the list was read once more, and the rows had been missed
+    changed: bool = False  #: the rows had been read before, and changed since
 
 
 class Commit(Value, frozen=True, kw_only=True):

@@ -143,6 +143,12 @@ def test_time_that_passed_and_a_second_look_are_told() -> None:
     assert (9, "its answer is here, once more: the row had been missed") in shown
 
 
+def test_a_row_that_changed_after_it_was_read_is_told_as_such() -> None:
+    moderated = replace(RAISED, brought_by=page(9, changed=True))
+    shown = lines(replace(RECORD, reasons=(moderated,)))
+    assert (9, "its answer is here, once more: the row changed after it was read") in shown
+
+
 def test_updates_and_the_end_have_their_places() -> None:
     over = replace(an_alert("a1", resolved="called back"), first_seen_at=after(seconds=10))
     update = Reason(because=because(revision=2), at=after(seconds=60), list=ANNA)

@@ -37,6 +37,8 @@ budget_waiting gauge
 staleness_stretch_ratio gauge
 second_looks_total counter
 audit_missed_total counter
+updates_total counter fate
+looks_late_seconds gauge
 source_paused_until_timestamp_seconds gauge
 source_blind_seconds gauge
 last_poll_success_timestamp_seconds gauge

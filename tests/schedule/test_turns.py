@@ -235,6 +235,16 @@ def test_a_second_look_is_every_20th_request_at_most_and_leaves_the_rest_as_it_w
     assert len({made[place].uid for place in looks}) == 50
 
 
+def test_how_late_looks_are_is_told_by_the_one_that_waits_longest() -> None:
+    turns = seated("a", "b", min_interval=0.0)
+    assert turns.looks_late(100.0) == 0.0
+    turns.look_again("a", 40.0)
+    turns.look_again("b", 70.0)
+    assert [turns.looks_late(now) for now in (30.0, 60.0, 100.0)] == [0.0, 20.0, 60.0]
+    turns.look_again("a", math.inf)
+    assert turns.looks_late(100.0) == 30.0
+
+
 def test_a_look_that_failed_is_still_due() -> None:
     turns = seated("a", min_interval=0.0)
     turns.look_again("a", 0.0)

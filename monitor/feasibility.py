@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 from monitor.configuration import Configuration
 from monitor.lists import group_list
 from monitor.schedule.promises import needed_rate
-from monitor.schedule.turns import Wish
+from monitor.schedule.turns import LOOK_EVERY, Wish
 from monitor.settings import Reader
 from monitor.settings.forms import duration_text
 from monitor.settings.text import Loc
+from monitor.updates import REACH
 from rules.text import Problem
 
 COMMON: Final[Loc] = ("poll", "max_staleness")
@@ -45,6 +46,27 @@ def broken_promises(
     promised = _promised(configuration, terms)
     too_short = tuple(_shorter_than_polls(reader, configuration, promised))
     return too_short or tuple(_beyond_the_budget(reader, configuration, terms, promised))
+
+
+def seldom_updates(reader: Reader, configuration: Configuration, lists: int) -> Iterator[Problem]:
+    """A warning if `poll.updates` asks each of so many lists later than it says, or too late to be of use."""
+    every, budget = configuration.settings.poll.updates, configuration.settings.api.requests_per_minute
+    if every == "off":
+        return
+    round_ = timedelta(minutes=math.ceil(lists * LOOK_EVERY / budget))
+    real, place = max(every, round_), reader.place(("poll", "updates"))
+    if round_ > every:
+        message = (
+            f"poll.updates: one request in {LOOK_EVERY} is spent on it: each of {lists} lists is asked every "
+            f"{duration_text(round_)}, not every {duration_text(every)}"
+        )
+        yield Problem(place, message, f"updates: {duration_text(round_)}", is_warning=True)
+    if real > REACH / 2:
+        message = (
+            f"poll.updates: a message is looked at again for {duration_text(REACH)} after it was sent; what "
+            f"changes later than {duration_text(max(REACH - real, timedelta(0)))} after it may be missed"
+        )
+        yield Problem(place, message, is_warning=True)
 
 
 def _promised(configuration: Configuration, terms: Mapping[str, Wish]) -> dict[Loc, Promised]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.configuration import read
-from monitor.feasibility import broken_promises
+from monitor.feasibility import broken_promises, seldom_updates
 from monitor.serving import refuse_impossible
 from monitor.settings import Reader, SettingsError
 
@@ -24,6 +24,27 @@ def told(tmp_path: Path, rest: str) -> list[str]:
     configuration = read(file, {})
     problems = broken_promises(Reader(file, {}), configuration, configuration.terms)
     return [str(problem).removeprefix(f"{file}:") for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("updates", "lists", "said"),
+    [
+        ("off", 1000, []),
+        ("5m", 15, []),
+        ("5m", 30, ["each of 30 lists is asked every 10m, not every 5m"]),
+        ("45m", 15, ["what changes later than 10m after it may be missed"]),
+        ("5m", 300, ["is asked every 1h40m, not every 5m", "what changes later than 0s after it"]),
+    ],
+)
+def test_looks_for_updates_that_come_late_are_warned_of(
+    tmp_path: Path, updates: str, lists: int, said: list[str]
+) -> None:
+    """Of 60 requests a minute three may be looks."""
+    file = tmp_path / "c.yaml"
+    file.write_text(f"{LEAST}watch: {{users: [anna]}}\npoll: {{updates: {updates}}}\n")
+    told = list(seldom_updates(Reader(file, {}), read(file, {}), lists))
+    assert [part in str(one) for part, one in zip(said, told, strict=True)] == [True] * len(said)
+    assert all(one.is_warning for one in told)
 
 
 def test_a_start_is_refused(tmp_path: Path) -> None:

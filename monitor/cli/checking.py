@@ -12,7 +12,7 @@ import typer
 from monitor.cli.given import AsJson, Given, given, print_json
 from monitor.configuration import Configuration, complete, routes
 from monitor.delivery.policy import RouteSpec
-from monitor.feasibility import broken_promises
+from monitor.feasibility import broken_promises, seldom_updates
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
 from rules import spec
 from rules.engine import Rule, RuleSet
@@ -105,6 +105,7 @@ def examine(given: Given) -> Findings:
         found.problems += error.problems
         return found
     found.problems += broken_promises(reader, configuration, configuration.terms)
+    found.problems += seldom_updates(reader, configuration, len(configuration.terms))
     found.problems += empty_files(reader, configuration)
     rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))

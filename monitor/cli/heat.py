@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from math import ceil
 from typing import Final, NamedTuple
@@ -30,11 +30,22 @@ ASCII: Final = Shades("  ", (" .", "--", "++", "xx", "##"))
 def heat_map(hours: Sequence[Hour], since: datetime, until: datetime, *, shades: Shades) -> Iterator[str]:
     """The lines of the map. `since` and `until` are in the zone of `hours`."""
     counts = Counter({(hour.at.date(), hour.at.hour): hour.count for hour in hours})
-    days = [since.date() + timedelta(days=n) for n in range((until.date() - since.date()).days + 1)]
+    days = days_between(since, until)
     if len(days) > MOST_DAYS:
         yield from _weekdays(counts, days, shades)
     else:
         yield from _days(counts, days, since, until, shades)
+
+
+def days_between(since: datetime, until: datetime) -> list[date]:
+    """The days of both and all between."""
+    first, last = since.date(), until.date()
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def named(day: date) -> str:
+    """A day as maps name it: `Mon 23 Nov`."""
+    return f"{WEEKDAYS[day.weekday()]} {day:%d %b}"
 
 
 def level(count: int, most: int) -> int:
@@ -61,13 +72,12 @@ def _days(
     yield _scale(len("Mon 23 Nov"))
 
     def cell(day: date, hour: int) -> str:
-        if not first <= (day, hour) <= last:
-            return shades.outside
-        return shades.cells[level(counts[day, hour], most)]
+        is_inside = first <= (day, hour) <= last
+        return shades.cells[level(counts[day, hour], most)] if is_inside else shades.outside
 
     for day in days:
-        total = sum(counts[day, hour] for hour in HOURS)
-        yield _line(f"{WEEKDAYS[day.weekday()]} {day:%d %b}", day, cell, total)
+        cells = "".join(cell(day, hour) for hour in HOURS)
+        yield _told(named(day), cells, sum(counts[day, hour] for hour in HOURS))
     yield from _footed(len("Mon 23 Nov"), most, shades)
 
 
@@ -83,10 +93,6 @@ def _weekdays(counts: Counter[tuple[date, int]], days: Sequence[date], shades: S
         cells = "".join(shades.cells[level(sums[weekday, hour], most)] for hour in HOURS)
         yield _told(name, cells, total)
     yield from _footed(len("Mon"), most, shades)
-
-
-def _line(name: str, day: date, cell: Callable[[date, int], str], total: int) -> str:
-    return _told(name, "".join(cell(day, hour) for hour in HOURS), total)
 
 
 def _told(name: str, cells: str, total: int) -> str:

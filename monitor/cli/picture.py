@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta, tzinfo
+from datetime import date, tzinfo
 from html import escape
 from typing import Final, NamedTuple
 
-from monitor.cli.heat import LEVELS, WEEKDAYS, level
+from monitor.cli.heat import HOURS, LEVELS, WEEKDAYS, days_between, level, named
 from monitor.tally import Tally, Told, counted
 
 WIDTH: Final = 900
 LEFT: Final = 90
 RIGHT: Final = 20
 BARS: Final = 160  # height of the bars
+FOOT: Final = 70 + BARS  # where they stand
 HOUR_W: Final = (WIDTH - LEFT - RIGHT) / 24
 ROW_H: Final = 14
 MOST_ROWS: Final = 92  # days, a line each; more are told by weekday
@@ -45,9 +46,9 @@ def picture(tally: Tally, *, title: str, zone: tzinfo, zone_name: str) -> str:
     """The SVG document. The same tally always gives the same text."""
     found = counted(tally.told)
     word = "pages" if tally.pages else "alerts"
-    days = _days(tally, zone)
+    days = days_between(tally.since.astimezone(zone), tally.until.astimezone(zone))
     rows = days if len(days) <= MOST_ROWS else ()
-    top = 70 + BARS + 70 + 20 * (len(_ranked(found)) // 4)
+    top = FOOT + 70 + 20 * (len(_ranked(found)) // 4)
     height = top + ROW_H * (len(rows) or len(WEEKDAYS)) + 40
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
@@ -62,11 +63,6 @@ def picture(tally: Tally, *, title: str, zone: tzinfo, zone_name: str) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def _days(tally: Tally, zone: tzinfo) -> list[date]:
-    first, last = tally.since.astimezone(zone).date(), tally.until.astimezone(zone).date()
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _ranked(found: Sequence[Told]) -> list[str]:
@@ -84,13 +80,10 @@ def _bars(found: Sequence[Told], days: Sequence[date], zone: tzinfo, word: str) 
         rule = str(one.alert.rule)
         counts[one.alert.event_at.astimezone(zone).date(), rule if rule in names else "others"] += 1
     most = max((sum(counts[day, name] for name in names) for day in days), default=0)
-    foot, step = 70 + BARS, (WIDTH - LEFT - RIGHT) / len(days)
-    for tick in sorted({0, most // 2, most}):
-        y = foot - BARS * tick / (most or 1)
-        yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>'
-        yield _text(LEFT - 8, y + 4, f"{tick:,}", "quiet", anchor="end")
+    yield from _scale(most)
+    step = (WIDTH - LEFT - RIGHT) / len(days)
     for n, day in enumerate(days):
-        y = float(foot)
+        y = float(FOOT)
         for name, colour in zip(names, COLOURS, strict=False):
             if count := counts[day, name]:
                 tall = BARS * count / most
@@ -98,9 +91,20 @@ def _bars(found: Sequence[Told], days: Sequence[date], zone: tzinfo, word: str) 
                 box = Box(LEFT + (n + 0.1) * step, y, 0.8 * step, tall)
                 yield _box(box, f'fill="{colour}"', f"{day}: {count} {word} of {name}")
     for n in range(0, len(days), max(1, len(days) // 8)):
-        yield _text(LEFT + n * step, foot + 18, f"{days[n]:%d %b}", "quiet")
+        yield _text(LEFT + n * step, FOOT + 18, f"{days[n]:%d %b}", "quiet")
+    yield from _legend(names)
+
+
+def _scale(most: int) -> Iterator[str]:
+    for tick in sorted({0, most // 2, most}):
+        y = FOOT - BARS * tick / (most or 1)
+        yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>'
+        yield _text(LEFT - 8, y + 4, f"{tick:,}", "quiet", anchor="end")
+
+
+def _legend(names: Sequence[str]) -> Iterator[str]:
     for n, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
-        x, y = LEFT + 200 * (n % 4), foot + 40 + 20 * (n // 4)
+        x, y = LEFT + 200 * (n % 4), FOOT + 40 + 20 * (n // 4)
         yield f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{colour}"/>'
         yield _text(x + 16, y, name[:28])
 
@@ -112,13 +116,13 @@ def _heat(found: Sequence[Told], days: Sequence[date], zone: tzinfo, top: float,
         at = one.alert.event_at.astimezone(zone)
         counts[place[at.date()] if days else at.weekday(), at.hour] += 1
     most = max(counts.values(), default=0)
-    names = [f"{WEEKDAYS[day.weekday()]} {day:%d %b}" for day in days] or list(WEEKDAYS)
-    for hour in range(0, 24, 3):
+    names = list(map(named, days)) or list(WEEKDAYS)
+    for hour in HOURS[::3]:
         yield _text(LEFT + hour * HOUR_W, top - 6, f"{hour:02}:00", "quiet")
     for row, name in enumerate(names):
         y = top + row * ROW_H
         yield _text(LEFT - 8, y + ROW_H - 3, name, "quiet", anchor="end")
-        for hour in range(24):
+        for hour in HOURS:
             count = counts[row, hour]
             full = level(count, most) / LEVELS
             style = f'class="cell" opacity="{full:.2f}"' if count else 'class="empty"'

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from rules.conditions import Condition
@@ -82,9 +84,19 @@ class Change(Once):
         return story.rows[-1].at + self._forget
 
     def facts(self, story: Story, told: Told) -> Facts:
-        steps = [step for step in self._steps(story.rows) if step.after.at <= told.last]
-        before, after = (steps[-1].before.value, steps[-1].after.value) if steps else ("", "")
+        step = self._latest(story.rows, told.last)
+        before, after = (step.before.value, step.after.value) if step else ("", "")
         return change_facts(self._options.field, before, after)
+
+    def _latest(self, rows: Sequence[Row], until: int) -> Step | None:
+        """The last step up to a time. There may be thousands: it is looked for from there backwards."""
+        end = bisect_right(rows, until, key=attrgetter("at"))
+        while end:
+            start = bisect_left(rows, rows[end - 1].at, key=attrgetter("at"))
+            if found := list(self._steps(rows[max(0, start - 1) : end])):
+                return found[-1]
+            end = start
+        return None
 
     def describe(self) -> str:
         options = self._options

@@ -12,13 +12,13 @@ Times are whole microseconds since 1970: they compare and add fast, and are shor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
-from operator import itemgetter
-from typing import ClassVar, Final, NamedTuple
+from itertools import accumulate, chain
+from operator import attrgetter, itemgetter
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -55,7 +55,7 @@ MAX_ROWS: Final = 2_000  # of one key
 MAX_AT_LEAST: Final = 1_000  # rows that a rule may ask for: half of what is kept
 MAX_MESSAGES: Final = 5  # that an alert carries, and that a key keeps whole
 FIRST_SHOWN: Final = 2  # of the messages of an alert are the first ones of its episode, if there are more
-MAX_EPISODES: Final = 100  # of one key that were told and are remembered
+MAX_EPISODES: Final = 100  # of one key that were told and are remembered when their rows are gone
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -156,25 +156,46 @@ def reconcile(
     was told of earlier ones stands, though the rows are gone.
     """
     news: list[News] = []
-    after: list[Told] = []
-    for one in told:
-        mine = [episode for episode in episodes if one.touches(episode)]
-        after.append(_followed(one, mine, news, seen=seen, complete_from=complete_from, now=now))
+    around = _Along(episodes)
+    after = [
+        _followed(one, around.touching(one), news, seen=seen, complete_from=complete_from, now=now)
+        for one in told
+    ]
+    known, new = _Along(after), list[Told]()
     for episode in episodes:
-        mark = _untold(episode, after)
+        near = (*known.touching(episode), *(one for one in new if one.touches(episode)))
+        mark = _untold(episode, near)
         if mark is not None:
-            after.append(_raised(episode, mark, news, seen=seen, now=now))
-    return tuple(after), news
+            new.append(_raised(episode, mark, news, seen=seen, now=now))
+    return (*after, *new), news
 
 
-def _untold(episode: Episode, told: Iterable[Told]) -> Row | None:
-    """The row at which a new alert is due for the episode, if one is."""
+A = TypeVar("A", Episode, Told)
+
+
+class _Along(Generic[A]):
+    """Times of something, of which there may be thousands, to look up those that touch another time."""
+
+    def __init__(self, times: Sequence[A]) -> None:
+        self._times: list[A] = sorted(times, key=attrgetter("first"))
+        self._firsts: list[int] = [one.first for one in self._times]
+        self._reached: list[int] = list(accumulate((one.last for one in self._times), max))
+
+    def touching(self, other: Episode | Told) -> list[A]:
+        start = bisect_left(self._reached, other.first)
+        end = bisect_right(self._firsts, other.last)
+        return [
+            one for one in self._times[start:end] if one.last >= other.first and one.strand == other.strand
+        ]
+
+
+def _untold(episode: Episode, near: Iterable[Told]) -> Row | None:
+    """The row at which a new alert is due for the episode, if one is; `near` was told of the same."""
     until = -1
-    for one in told:
-        if one.touches(episode):
-            if one.closed is None:
-                return None
-            until = max(until, one.closed)
+    for one in near:
+        if one.closed is None:
+            return None
+        until = max(until, one.closed)
     return next((mark for mark in episode.marks if mark.at > until), None)
 
 
@@ -299,7 +320,7 @@ def retained(story: Story, lasts: int, pending: int | None, *, now: int) -> Stor
     past = max(past, len(rows) - MAX_ROWS)
     told = story.told
     if told:
-        told = tuple(one for one in told if not _is_forgotten(one, rows[past].at, now))[-MAX_EPISODES:]
+        told = _remembered(told, min([rows[past].at, *(at for at, _ in story.sums[:1])]), now)
     if not past and len(told) == len(story.told):
         return story
     floor = max(rows[past - 1].at, story.floor) if past else story.floor
@@ -307,8 +328,19 @@ def retained(story: Story, lasts: int, pending: int | None, *, now: int) -> Stor
     return msgspec.structs.replace(story, rows=rows[past:], told=told, floor=floor, lost=lost)
 
 
-def _is_forgotten(one: Told, oldest: int, now: int) -> bool:
-    return one.closed_at is not None and one.last < oldest and now - one.closed_at > REMEMBERED
+def _remembered(told: tuple[Told, ...], oldest: int, now: int) -> tuple[Told, ...]:
+    """Without what was over long ago, or is too much to remember.
+
+    What is not over stays, and so does what there are rows of: it would be told again.
+    """
+    gone = [one for one in told if one.closed_at is not None and one.last < oldest]
+    spare = len(gone) - MAX_EPISODES
+    forgotten = {
+        one.episode
+        for place, one in enumerate(gone)
+        if place < spare or (one.closed_at is not None and now - one.closed_at > REMEMBERED)
+    }
+    return tuple(one for one in told if one.episode not in forgotten) if forgotten else told
 
 
 # --- messages to show --------------------------------------------------------------------------------
@@ -580,7 +612,7 @@ class Episodic(ABC):
             story.told,
             episodes,
             seen=story.seen,
-            complete_from=self.complete_from(story),
+            complete_from=max(self.complete_from(story), story.floor + 1),
             now=now,
         )
         if not news:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from rules.calendars import CALENDAR_NAME, Calendar
 from rules.conditions import ANYTHING, Condition, either_interest
 from rules.fields import Correlation, kept, key_of
@@ -123,7 +125,7 @@ class Unanswered(Episodic):
         ahead = [one for one in episodes if one.marks and one.marks[0].at > story.seen]
         needed = [one.first for one in ahead] + ([asked.row.at] if asked else [])
         return Look(
-            [one for one in episodes if one not in ahead],
+            [one for one in episodes if not one.marks or one.marks[0].at <= story.seen],
             due=min((one.marks[0].at for one in ahead), default=None),
             pending=min(needed, default=None),
         )
@@ -133,10 +135,13 @@ class Unanswered(Episodic):
         left = super().retained(story, pending, now=now)
         if len(left.rows) == len(story.rows):
             return left
+        episodes, asked = self._episodes(story)
+        if asked is not None and asked.row < left.rows[0]:  # of too many, it is the one to keep
+            left = msgspec.structs.replace(left, rows=(asked.row, *left.rows))
         first = left.rows[0].at
         cut = (
             one.first
-            for one in self._episodes(story)[0]
+            for one in episodes
             if one.first < first and (first <= one.last or any(told.touches(one) for told in story.open))
         )
         begins = min(cut, default=None)

@@ -33,7 +33,7 @@ from tests.mutants.operators import Mutant
 
 ON_IMPORT: Final = "import"  #: instead of a test's name: the line runs when the module is imported
 MEMORY: Final = 3 << 30  # bytes; a loop that never ends often fills memory first
-PATIENCE: Final = 5  # times as long as the tests take without a mutant
+PATIENCE: Final = 3  # times as long as the tests take without a mutant
 LEAST_S: Final = 5.0
 QUIET: Final = ["--assert=plain", "-qq", "-p", "no:cacheprovider", "-p", "no:cov", "-x"]
 # Loaded before the first fork, so that no child loads them again.

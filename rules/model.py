@@ -262,9 +262,10 @@ def once(ask: Callable[[Message], T]) -> Callable[[Message], T]:
 
     def asked(message: Message) -> T:
         nonlocal last
-        if last is None or last[0] is not message:
-            last = (message, ask(message))
-        return last[1]
+        known = last  # read once: another thread may ask as well
+        if known is None or known[0] is not message:
+            known = last = (message, ask(message))
+        return known[1]
 
     return asked
 

@@ -16,13 +16,14 @@ from rules.kinds import match
 from rules.kinds.base import Kind
 from rules.kinds.episodes import GRACE, Episode, Filter, Look, Row, Story, Told, key_facts, length
 from rules.kinds.once import Once
-from rules.model import Message, Value, WatchSet
+from rules.model import Message, Value, WatchSet, digest
 from rules.templates import Facts
 from rules.templates import name as shown_name
 from rules.when import MESSAGE_CONDITIONS
 
 FORGET: Final = timedelta(days=30)
 BETWEEN: Final = ", "  # of the values of one message
+MAX_SAID: Final = 1_000  # characters of them together; more are compared by their digest
 
 
 class Options(Value, frozen=True, kw_only=True):
@@ -64,7 +65,8 @@ class Change(Once):
     def row_values(self, message: Message, watch: WatchSet) -> Sequence[str]:
         if not self._filter.rest(message, watch):
             return ()
-        return (BETWEEN.join(sorted(self._field(message))),)
+        said = BETWEEN.join(sorted(self._field(message)))
+        return (said if len(said) <= MAX_SAID else digest(said),)
 
     def look(self, story: Story) -> Look:
         latest = story.rows[-1].at - GRACE

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from rules.conditions import Condition
-from rules.fields import BY, FieldName, field
+from rules.fields import BY, MAX_KEYS, FieldName, field
 from rules.grammar import Duration, Key, Whole, said
 from rules.kinds import match
 from rules.kinds.base import Kind
@@ -71,7 +71,7 @@ class Count(Episodic):
     def row_values(self, message: Message, watch: WatchSet) -> Sequence[str]:
         if not self._filter.rest(message, watch):
             return ()
-        return self._distinct(message) if self._distinct else ("",)
+        return self._distinct(message)[:MAX_KEYS] if self._distinct else ("",)
 
     def look(self, story: Story) -> Look:
         rows, least = story.rows, self._options.at_least

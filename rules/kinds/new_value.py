@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rules.conditions import Condition
-from rules.fields import BY, FieldName, field, reader
+from rules.fields import BY, MAX_KEYS, FieldName, field, reader
 from rules.grammar import Duration, Key, said
 from rules.kinds import match
 from rules.kinds.any_value import value_facts
@@ -147,7 +147,7 @@ class NewValue:
             at = micros(message.sent_at)
             if at // self._part <= known.floor:
                 continue  # what its values were then is forgotten
-            for value in self._field(message):
+            for value in self._field(message)[:MAX_KEYS]:
                 before = runs.get(value, ())
                 runs[value] = self._joined(before, Run(at, int(message.id), at // self._part, now))
                 is_new = is_new or runs[value] is not before

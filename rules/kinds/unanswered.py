@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from rules.calendars import CALENDAR_NAME, Calendar
 from rules.conditions import ANYTHING, Condition, either_interest
-from rules.fields import Correlation, kept, key_of
+from rules.fields import MAX_KEYS, Correlation, kept, key_of
 from rules.grammar import Choice, Duration, Key, said
 from rules.kinds import match
 from rules.kinds.answers import lasted, speaker
@@ -32,7 +33,7 @@ from rules.kinds.episodes import (
     micros,
     moment_of,
 )
-from rules.model import Message, Value, WatchSet
+from rules.model import Message, Value, WatchSet, once
 from rules.templates import Facts, moment
 from rules.templates import name as shown_name
 from rules.when import MESSAGE_CONDITIONS
@@ -92,7 +93,7 @@ class Unanswered(Episodic):
         )
         if self._is_personal:
             self.by = ("conversation", "watched")
-        self._read = self._correlations
+        self._read = once(self._correlations)
 
     def _correlations(self, message: Message) -> Sequence[Correlation]:
         """The conversation; or for each one who is asked, or may answer, the conversation and that person."""
@@ -103,7 +104,7 @@ class Unanswered(Episodic):
         named = message.mentions if self._options.answer_from == MENTIONED else _other_end(message)
         asked = named if self._asks.alone(message, {}) else ()
         speaks = (who,) if who is not None and self._answers.alone(message, {}) else ()
-        people = dict.fromkeys(map(kept, (*asked, *speaks)))
+        people = islice(dict.fromkeys(map(kept, (*speaks, *asked))), MAX_KEYS)
         return [Correlation(key_of((room, uid)), (room, uid)) for uid in people]
 
     def is_row(self, message: Message) -> bool:

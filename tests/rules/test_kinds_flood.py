@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
+import pytest
+
+from rules.fields import MAX_KEYS
 from rules.kinds.episodes import MAX_EPISODES, MAX_ROWS
 from rules.model import Message, MessageId, Party, Status
 from tests.rules.builders import TEAM, Bench, a_message, after, rules_of
@@ -98,3 +103,26 @@ def test_too_many_to_keep_do_not_take_a_spike_back() -> None:
     reasons = {alert.resolution for alert in bench.told if alert.status is Status.RESOLVED}
     assert reasons == {"10m without so many"}
     assert not bench.open_alerts
+
+
+CROWD = tuple(f"user-{number}" for number in range(5_000))
+
+
+@pytest.mark.parametrize(
+    ("rule", "alerts"),
+    [
+        ("kind: unanswered, when: {mentions: anyone}, within: 15m, answer_from: mentioned", 0),
+        ("kind: count, at_least: 90, within: 15m, by: [], distinct: mentioned", 1),
+        ("kind: new_value, field: mentioned, learn: 0s", MAX_KEYS),
+        ("kind: change, field: mentioned, by: [conversation]", 1),
+    ],
+)
+def test_a_message_that_mentions_thousands_stands_for_a_hundred(rule: str, alerts: int) -> None:
+    bench = bench_of(rule)
+    before = a_message(id=MessageId(1), mentions=CROWD[1:]) if "change" in rule else a_message()
+    began = perf_counter()
+    found = bench.feed(before, a_message(id=MessageId(2), sent_at=after(1), mentions=CROWD))
+    assert perf_counter() - began < 1.0
+    assert not found.faults
+    assert len(found.alerts) == alerts
+    assert sum(len(state.value) for state in bench.states.values()) < 200_000  # two messages are kept whole

@@ -8,13 +8,14 @@ moment: of two alerts of one cooldown, whichever was found first is the one that
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from rules.cooling import Cooling, cooled_until, told
 from rules.engine import Rule, RuleSet
 from rules.fields import reader
 from rules.model import (
@@ -31,6 +32,7 @@ from rules.model import (
     fingerprint,
 )
 from rules.pacing import Cooldown, Outside
+from rules.volume import HOUR, LEAST, Band, Volume, counted, has_room, with_sent
 
 SURGE: Final = RuleName("rule-surge")
 """The rule of the warnings that take the place of a storm."""
@@ -44,7 +46,6 @@ AHEAD: Final = timedelta(minutes=5)
 
 KEEP: Final = timedelta(days=30)  # a state that nothing was added to for so long may be forgotten
 
-HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 
 
@@ -66,15 +67,6 @@ class Hold(Value, frozen=True, kw_only=True):
     @property
     def is_summed(self) -> bool:
         return self.why in {HoldKind.OVERFLOW, HoldKind.SURGE}
-
-
-class Band(Value, frozen=True, kw_only=True):
-    """How much a rule finds: in the hour up to its newest alert, and usually."""
-
-    volume: int
-    usual: int  #: the most it finds in an hour, but for one hour in twenty of the last week
-    limit: int | None = None  #: more than this in an hour is a surge; None: too young to say
-    is_surging: bool = False
 
 
 class Paced(Value, frozen=True, kw_only=True):
@@ -165,138 +157,6 @@ _reader = lru_cache(maxsize=1_024)(reader)
 def _is_about(by: Sequence[str], values: Sequence[str], alert: Alert) -> bool:
     """Whom the alert concerns is known by now: of `watched`, others count no longer."""
     return "watched" not in by or values[by.index("watched")] in alert.watched_users
-
-
-# --- volume -------------------------------------------------------------------------------------------
-
-WEEK_HOURS: Final = 7 * 24
-RECENT_MINUTES: Final = 180
-SENT_FOR: Final = timedelta(hours=3)
-YOUNG_HOURS: Final = 24
-"""A rule is not judged by less history: a day has a night."""
-
-LEAST: Final = 20
-"""So many alerts in an hour are no storm, whatever is usual."""
-
-TIMES: Final = 5
-"""A surge is more than so many times what is usual."""
-
-
-class Volume(Value, frozen=True, kw_only=True):
-    """How many alerts of a rule there were when, sent or held, and when single ones were sent last."""
-
-    since: int  #: hour of the oldest alert
-    hours: Mapping[int, int] = {}  #: hour since 1970 -> alerts, of the last week
-    minutes: Mapping[int, int] = {}  #: minute since 1970 -> alerts, of the last hours
-    sent: tuple[datetime, ...] = ()  #: ascending; kept where the rule has a limit
-
-    def within_hour(self, at: datetime) -> int:
-        last = _minute(at)
-        return sum(count for minute, count in self.minutes.items() if last - 60 < minute <= last)
-
-    def usual(self, at: datetime) -> int:
-        """The most alerts in an hour of the week before, but for one hour in twenty."""
-        hour = _hour(at)
-        counts = sorted((c for h, c in self.hours.items() if hour - WEEK_HOURS <= h < hour), reverse=True)
-        passed_over = min(WEEK_HOURS, max(0, hour - self.since)) // 20
-        return counts[passed_over] if passed_over < len(counts) else 0
-
-    def limit(self, at: datetime) -> int | None:
-        """How many alerts in an hour are too many; None while the rule is young."""
-        return self.band(at, is_surging=True).limit
-
-    def band(self, at: datetime, *, is_surging: bool) -> Band:
-        usual = self.usual(at)
-        is_young = _hour(at) - self.since < YOUNG_HOURS
-        limit = None if is_young else max(LEAST, TIMES * usual)
-        return Band(volume=self.within_hour(at), usual=usual, limit=limit, is_surging=is_surging)
-
-    @property
-    def newest(self) -> datetime:
-        return datetime.fromtimestamp(60 * max(self.minutes), UTC)
-
-
-def _minute(at: datetime) -> int:
-    return int(at.timestamp() // 60)
-
-
-def _hour(at: datetime) -> int:
-    return int(at.timestamp() // 3600)
-
-
-def counted(volume: Volume | None, at: datetime) -> Volume:
-    """The volume with one alert more. In whatever order alerts come, the same ones make the same volume."""
-    volume = volume or Volume(since=_hour(at))
-    return Volume(
-        since=min(volume.since, _hour(at)),
-        hours=_added(volume.hours, _hour(at), WEEK_HOURS),
-        minutes=_added(volume.minutes, _minute(at), RECENT_MINUTES),
-        sent=volume.sent,
-    )
-
-
-def _added(counts: Mapping[int, int], at: int, most: int) -> dict[int, int]:
-    grown = {**counts, at: counts.get(at, 0) + 1}
-    newest = max(grown)
-    return {when: grown[when] for when in sorted(grown) if when >= newest - most}
-
-
-def has_room(sent: Sequence[datetime], at: datetime, most: int) -> bool:
-    """Whether one more at `at` leaves every hour with at most `most`."""
-    near = sorted([*(one for one in sent if abs(one - at) < HOUR), at])
-    return all(later - first >= HOUR for first, later in zip(near, near[most:], strict=False))
-
-
-def _with_sent(volume: Volume, at: datetime) -> Volume:
-    sent = sorted([*volume.sent, at])
-    kept = tuple(one for one in sent if one > sent[-1] - SENT_FOR)
-    return msgspec.structs.replace(volume, sent=kept)
-
-
-# --- cooldown -----------------------------------------------------------------------------------------
-
-COOLING_FOR: Final = DAY  # a row that is later than this may be sent though the like of it was
-MOST_TOLD: Final = 200
-
-
-class Told(Value, frozen=True, kw_only=True):
-    """An alert that was sent, and how long the like of it is not."""
-
-    at: datetime
-    lasts: timedelta
-
-
-class Cooling(Value, frozen=True, kw_only=True):
-    """What was sent of late of one cooldown, oldest first."""
-
-    told: tuple[Told, ...] = ()
-
-
-def cooled_until(cooldown: Cooldown, cooling: Cooling, at: datetime) -> datetime | None:
-    """Until when the like of what was told is not sent, if `at` is within that; None if it is not.
-
-    What happened so shortly before something told that this would have been held for it is alike too.
-    """
-    return max(
-        (
-            told.at + told.lasts
-            for told in cooling.told
-            if told.at <= at < told.at + told.lasts or at < told.at < at + cooldown.lasts
-        ),
-        default=None,
-    )
-
-
-def told(cooldown: Cooldown, cooling: Cooling, at: datetime) -> Cooling:
-    """The cooldown with an alert sent at `at`: it lasts twice as long as the last if that is not long ago."""
-    before = max((one for one in cooling.told if one.at <= at), key=lambda one: one.at, default=None)
-    lasts = cooldown.lasts
-    if cooldown.growing_to and before and at < before.at + 2 * before.lasts:
-        lasts = max(lasts, min(2 * before.lasts, cooldown.growing_to))
-    new = sorted([*cooling.told, Told(at=at, lasts=lasts)], key=lambda one: one.at)
-    newest = new[-1].at
-    kept = [one for one in new if one.at + 2 * one.lasts > newest - COOLING_FOR]
-    return Cooling(told=tuple(kept[-MOST_TOLD:]))
 
 
 # --- surges -------------------------------------------------------------------------------------------
@@ -428,16 +288,9 @@ class _Run:
             alerts=(*shown, *self._warnings),
             holds=self._holds,
             states=tuple(self._desk.changes()),
-            bands=self._bands(),
+            bands={name: volume.band(volume.newest) for name, volume in self._counted.items()},
             faults=tuple(self._desk.faults),
         )
-
-    def _bands(self) -> Mapping[RuleName, Band]:
-        surging = self._surges().of if self._counted else {}
-        return {
-            name: volume.band(volume.newest, is_surging=name in surging)
-            for name, volume in self._counted.items()
-        }
 
     def calm(self, seen: datetime) -> None:
         names = {rule.name: rule for rule in self._rules.rules}
@@ -503,7 +356,7 @@ class _Run:
         assert volume is not None  # it was just counted
         if not has_room(volume.sent, at, most):
             return Hold(why=HoldKind.OVERFLOW, reason=f"more than {most} alerts in an hour: told in a sum")
-        self._keep(rule, _with_sent(volume, at))
+        self._keep(rule, with_sent(volume, at))
         return None
 
     def _storm(self, rule: Rule, alert: Alert, at: datetime) -> Hold | None:
@@ -527,7 +380,7 @@ class _Run:
         """A surge with its warning, if there are too many alerts now."""
         if volume.within_hour(at) <= LEAST:
             return None  # as nearly always: what is usual need not be asked
-        band = volume.band(at, is_surging=True)
+        band = volume.band(at)
         if band.limit is None or band.volume <= band.limit:
             return None
         warning = _warning(self._rules.app, rule, alert, band, self._now)

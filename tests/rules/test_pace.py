@@ -25,9 +25,10 @@ from rules.model import (
     Status,
     UserId,
 )
-from rules.pace import KEEP, SURGE, SURGES, Hold, HoldKind, Paced, Volume, calmed, counted, pace, paced
+from rules.pace import KEEP, SURGE, SURGES, Hold, HoldKind, Paced, calmed, pace, paced
 from rules.pacing import Pacing
 from rules.spec import SpecError
+from rules.volume import Volume, counted
 from tests.rules.builders import NOON, a_call, a_message, rules_of
 
 MINUTE = timedelta(minutes=1)
@@ -539,7 +540,7 @@ def test_what_is_usual_may_be_much() -> None:
     storm(desk, 250, every=MINUTE / 5)
     assert desk.warnings == []
     band = desk.feed(an_alert(at(59))).bands[RuleName("r")]
-    assert (band.usual, band.limit, band.is_surging) == (60, 300, False)
+    assert (band.usual, band.limit) == (60, 300)
 
 
 def test_a_rule_is_not_judged_by_less_than_a_day() -> None:

@@ -69,8 +69,8 @@ demo: $(VENV)/runtime ## Simulator, monitor and a receiver in one process (DEMO_
 ## --- checking it ---------------------------------------------------------------------------------------
 
 .PHONY: test lint format types crash properties fuzz mutants bench check
-test: $(VENV)/dev ## Run the tests (TEST_ARGS="tests/rules -x")
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+test: $(VENV)/dev ## Run the tests, on all cores (TEST_ARGS="tests/rules -x -n 0")
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(TEST_ARGS)
 
 lint: $(VENV)/dev ## Check style and formatting
 	@$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from monitor.cli.given import moment, print_table
 if TYPE_CHECKING:
     from monitor.cli.past import Stage
     from monitor.comparison import Changed, Comparison
-    from monitor.tally import RuleTally, Tally, Told
+    from monitor.tally import Hour, RuleTally, Tally, Told
     from rules.engine import RuleSet
 
 
@@ -96,18 +96,22 @@ def show(
 
 
 def _cells(rule: RuleTally) -> Sequence[str]:
-    busiest = f"{rule.busiest.at:%Y-%m-%d %H:%M} ({rule.busiest.count})" if rule.busiest else "-"
     held = ", ".join(f"{count} {why}" for why, count in rule.fates.items())
     counts = (f"{rule.alerts:,}", f"{rule.resolved:,}" if rule.resolved else "-", f"{rule.pages:,}")
-    return (rule.rule, rule.severity, *counts, f"{rule.pages_per_day:.1f}", busiest, held or "-")
+    return (
+        rule.rule, rule.severity, *counts, f"{rule.pages_per_day:.1f}", _busiest(rule.busiest), held or "-",
+    )  # fmt: skip
 
 
 def _sum(tally: Tally) -> Iterator[Sequence[str]]:
     if len(tally.rules) > 1:
-        busiest = f"{tally.busiest.at:%Y-%m-%d %H:%M} ({tally.busiest.count})" if tally.busiest else "-"
         counts = (f"{tally.alerts:,}", f"{tally.resolved:,}", f"{tally.pages:,}")
-        held = tally.alerts - tally.pages
-        yield ("all", "", *counts, f"{tally.pages_per_day:.1f}", busiest, f"{held:,}" if held else "-")
+        held = f"{tally.alerts - tally.pages:,}" if tally.alerts > tally.pages else "-"
+        yield ("all", "", *counts, f"{tally.pages_per_day:.1f}", _busiest(tally.busiest), held)
+
+
+def _busiest(hour: Hour | None) -> str:
+    return f"{hour.at:%Y-%m-%d %H:%M} ({hour.count})" if hour else "-"
 
 
 def _example(one: Told) -> Sequence[str]:
@@ -124,6 +128,7 @@ def _is_unicode() -> bool:
 
 
 def document(stage: Stage, tally: Tally, notes: Sequence[str]) -> dict[str, Any]:
+    """All of a tally but what people wrote, as one JSON document."""
     return {
         "since": tally.since,
         "until": tally.until,
@@ -184,6 +189,7 @@ def _plain(one: Told) -> dict[str, Any]:
 def comparison_document(
     compared: Comparison, after: Tally, broken: Sequence[str], notes: Sequence[str]
 ) -> dict[str, Any]:
+    """All of a comparison but what people wrote, as one JSON document; `broken` are the limits exceeded."""
     return {
         "since": after.since,
         "until": after.until,
@@ -233,12 +239,11 @@ def show_comparison(compared: Comparison, after: Tally, notes: Sequence[str], *,
     print_table(columns, [*rows, ("all", f"{old:,}", f"{new:,}", *counts, pages)], empty="")
     for was, name in compared.renamed.items():
         typer.echo(f'\n"{name}" finds what "{was}" found: under a new name all of it is news to receivers.')
-    changes = list(_changes(compared, examples))
-    if changes:
+    if not (compared.added or compared.removed or compared.changed):
+        typer.echo("\nNo alert differs.")
+    elif changes := list(_changes(compared, examples)):
         typer.echo("")
         print_table(("", "when", "rule", "title", "what"), changes, empty="")
-    else:
-        typer.echo("\nNo alert differs.")
     typer.echo("")
     for note in notes:
         typer.echo(f"Note: {note}")

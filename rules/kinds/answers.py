@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import islice
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from rules.kinds.session import AT_ONCE, CALL_BACK, REPLY, Missed, Options, Session, status_of
 from rules.model import APP_SYSTEM, Message, MessageId, UserId, Value, correlation_key
 
 GRACE: Final = timedelta(hours=1)  # how much later than its neighbours a row may still turn up
+SPARE: Final = 100  # reactions that are of no more use may lie about: to ask for each costs more
 MAX_REACTIONS: Final = 500  # of one conversation; an hour of lively talk has fewer
 
 NOT_SAID: Final = frozenset({"action", "call"})  # rows that tell of something instead of saying it
@@ -55,6 +59,9 @@ class Reaction(Value, frozen=True, kw_only=True, gc=False):
         return self.at, self.id
 
 
+ORDER: Final = attrgetter("order")
+
+
 def reaction(message: Message, now: datetime) -> Reaction | None:
     """What the row may mean to those who wait for somebody."""
     who = speaker(message)
@@ -80,9 +87,8 @@ def answer_to(key: str, session: Session, said: Sequence[Reaction], by: Sequence
     return next(
         (
             one
-            for one in said
-            if one.order > began
-            and one.session != key
+            for one in islice(said, bisect_right(said, began, key=ORDER), None)
+            if one.session != key
             and (REPLY if one.session is None else CALL_BACK) in by
             and (one.by != caller if session.is_group else one.by == callee)
         ),
@@ -141,6 +147,12 @@ def lasted(length: timedelta) -> str:
     if not minutes:
         return f"{rest} s"
     return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+
+
+def is_much(said: Sequence[Reaction], now: datetime) -> bool:
+    """Whether enough has piled up that it is worth asking what of it must be remembered."""
+    old = sum(one.taken < now - GRACE for one in said)
+    return old > SPARE or len(said) > MAX_REACTIONS + SPARE
 
 
 def recent(said: Sequence[Reaction], now: datetime, needed: frozenset[MessageId]) -> tuple[Reaction, ...]:

@@ -11,6 +11,7 @@ one conversation are judged together with what was said in it; the alerts are th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,11 +24,13 @@ from rules.fields import carriers, key_of
 from rules.grammar import Choice, Duration, Key, Many, Record, said
 from rules.kinds.answers import (
     GRACE,
+    ORDER,
     Aftermath,
     Reaction,
     aftermath,
     answer_to,
     in_words,
+    is_much,
     reaction,
     recent,
     speaker,
@@ -69,6 +72,7 @@ from rules.templates import Facts, call_facts
 from rules.when import CALL_CONDITIONS
 
 KEEP: Final = timedelta(days=2)  # a session is over long before; its rows may be read again until then
+MAX_OPEN: Final = 1_000  # of one conversation that are not decided; as many as one page may begin
 MAX_CALLS: Final = 50  # of one conversation; who calls more often is remembered for less long
 
 
@@ -337,9 +341,14 @@ class AnsweredCall:
 
     def _heard(self, pair: Pair, message: Message, now: datetime) -> Pair:
         heard = reaction(message, now)
-        if heard is None or any(one.id == heard.id for one in pair.said):
+        if heard is None:
             return pair
-        said = sorted((*pair.said, heard), key=lambda one: one.order)
+        place = bisect_left(pair.said, heard.order, key=ORDER)
+        if place < len(pair.said) and pair.said[place].id == heard.id:
+            return pair
+        said = (*pair.said[:place], heard, *pair.said[place:])
+        if not is_much(said, now) and not any(_is_over(call, now) for call in pair.calls.values()):
+            return replace(pair, said=said)
         calls = _recent_calls(pair.calls, now)
         answers = (self._calls.answer(key, call.session, said) for key, call in calls.items())
         needed = frozenset(answer.id for answer in answers if answer)
@@ -380,13 +389,20 @@ class AnsweredCall:
 
 def _recent_calls(calls: Mapping[str, Kept], now: datetime) -> dict[str, Kept]:
     """Those that are not over for long, ordered by their first rows."""
-    kept = [
-        (name, call)
-        for name, call in calls.items()
-        if call.session.wait is not None or call.taken > now - KEEP
-    ]
-    newest = sorted(kept, key=lambda entry: entry[1].taken)[-MAX_CALLS:]
-    return dict(sorted(newest, key=lambda entry: entry[1].session.rows[0].id))
+    kept = [(name, call) for name, call in calls.items() if not _is_over(call, now)]
+    # What is not decided is still to be told: of too many calls those go that are.
+    newest = sorted(kept, key=lambda entry: (_is_open(entry[1], now), entry[1].taken))
+    most = min(MAX_OPEN, max(MAX_CALLS, sum(_is_open(call, now) for _, call in kept)))
+    return dict(sorted(newest[-most:], key=lambda entry: entry[1].session.rows[0].id))
+
+
+def _is_over(call: Kept, now: datetime) -> bool:
+    return call.session.wait is None and call.taken <= now - KEEP
+
+
+def _is_open(call: Kept, now: datetime) -> bool:
+    """Whether it waits, or is new and was not judged yet."""
+    return call.session.wait is not None or call.taken == now
 
 
 def build(condition: Condition | None, options: Mapping[str, Any]) -> MissedCall | AnsweredCall:

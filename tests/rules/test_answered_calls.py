@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.engine import step
+from rules.kinds.answers import MAX_REACTIONS, SPARE
 from rules.model import (
     APP_SYSTEM,
     Message,
@@ -262,12 +264,13 @@ def test_what_was_said_is_forgotten_after_an_hour_unless_a_call_needs_it() -> No
     bench = answering(AT_ONCE)
     bench.feed(a_reply(0, 1))
     assert bench.last.states[0].expires_at == after(3_600)
-    bench.feed(MISSED, a_reply(100, 3), a_reply(200, 4))
-    bench.feed(a_reply(9_000, 9), now=after(9_000))
+    much = [a_reply(200, number) for number in range(10, 10 + SPARE)]
+    bench.feed(MISSED, a_reply(100, 3), *much)
+    bench.feed(a_reply(9_000, 999), now=after(9_000))
     (state,) = bench.states.values()
     logic, _ = bench.rules.by_name[next(iter(bench.states)).rule]
-    assert [one.id for one in logic.decode(state.value).said] == [3, 9]
-    bench.feed(a_reply(9_001, 10), now=NOON + timedelta(days=3))
+    assert [one.id for one in logic.decode(state.value).said] == [3, 999]
+    bench.feed(a_reply(9_001, 1_000), now=NOON + timedelta(days=3))
     assert b"s1" not in next(iter(bench.states.values())).value
 
 
@@ -278,10 +281,30 @@ def test_the_state_of_a_lively_conversation_is_bounded() -> None:
         a_call("busy", 1_000 + number, number=number, session=f"c{number}") for number in range(1_000, 1_070)
     ]
     bench.feed(*rows, *calls)
+    bench.feed(a_call("busy", 2_100, number=2_100, session="c1070"), now=after(2_100))
     logic, _ = bench.rules.by_name[next(iter(bench.states)).rule]
     kept = logic.decode(next(iter(bench.states.values())).value)
-    assert [one.id for one in kept.said] == list(range(200, 700))
-    assert list(kept.calls) == [f"c{number}" for number in range(1_020, 1_070)]
+    assert len(kept.said) <= MAX_REACTIONS + SPARE
+    assert [one.id for one in kept.said][-500:] == list(range(200, 700))
+    assert list(kept.calls) == [f"c{number}" for number in (*range(1_021, 1_070), 1_070)]
+
+
+def test_of_many_calls_at_once_each_is_told() -> None:
+    bench = answering(LATER)
+    calls = [a_call("initiated", number, number=number, session=f"c{number}") for number in range(1, 121)]
+    for start in range(0, len(calls), 40):
+        bench.feed(*calls[start : start + 40], now=after(start + 40))
+    while bench.timers:
+        bench.pass_time(now=after(5_000))
+    assert len(bench.told) == len(calls)
+
+
+def test_a_lively_conversation_with_many_calls_is_judged_in_little_time() -> None:
+    bench = answering(LATER)
+    bench.feed(*(a_call("initiated", number, number=number, session=f"c{number}") for number in range(1, 51)))
+    began = perf_counter()
+    bench.feed(*(a_reply(100 + number, 1_000 + number, sender=ANN, receiver=BOB) for number in range(1_000)))
+    assert perf_counter() - began < 3.0
 
 
 def test_rows_read_again_write_nothing() -> None:

@@ -73,11 +73,30 @@ def compose(source: Source, *, max_bytes: int, max_nodes: int) -> yaml.Node | No
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = place_of(mark, source.name) if mark else start
-        message = f"this is not YAML: {error.problem or error.context}"
-        raise SpecError([Problem(place, message, "key: value")]) from error
+        raise SpecError([Problem(place, f"this is not YAML: {_meant(error)}", "key: value")]) from error
     except yaml.YAMLError as error:  # characters that YAML forbids carry an offset instead of a mark
         message = f"this is not YAML: {' '.join(str(error).split())[:200]}"
         raise SpecError([Problem(start, message)]) from error
+
+
+HINTS: Final = {
+    r"'\t'": "indent with blanks",
+    "cannot start any token": "put the text in quotes",
+    "but found '<scalar>'": "put the whole text in quotes",
+    "unknown escape": "in double quotes a backslash begins an escape, so take single quotes",
+    "mapping values are not allowed": "put a text with a colon in quotes, and look at the indentation",
+    "<block end>": "look at the indentation, what belongs together begins in the same column",
+}
+"""What is behind the parser's words mostly; the first that is in them counts."""
+
+
+def _meant(error: yaml.MarkedYAMLError) -> str:
+    """What the parser found, and what to look at."""
+    found, mark = error.problem or error.context or "", error.context_mark
+    if mark is not None and "while parsing a flow" in (error.context or ""):
+        return f"{found}: look at the bracket that opens in {mark.line + 1}:{mark.column + 1}"
+    hint = next((hint for words, hint in HINTS.items() if words in found), None)
+    return f"{found}: {hint}" if hint else found
 
 
 def place_of(mark: yaml.Mark, source: str) -> Place:

@@ -127,3 +127,29 @@ def test_a_node_is_quoted_as_it_was_written(text: str, expected: str) -> None:
     node = tree(text)
     assert isinstance(node, yaml.SequenceNode)
     assert written(node.value[0], text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "rules:\n\t- name: a",
+            "2:1: this is not YAML: found character '\\t' that cannot start any token: indent with",
+        ),
+        ("rules:\n  - name: a\n   kind: any", "3:4: this is not YAML: expected <block end>, but found"),
+        ("rules:\n  - name: a\n  kind: any", "look at the indentation"),
+        (
+            "when: {type: text\nseverity: info",
+            "2:9: this is not YAML: expected ',' or '}', but got ':': look at the",
+        ),
+        ("when: {type: text\nseverity: info", "look at the bracket that opens in 1:7"),
+        ("title: {{ sender.label }} wrote", "put the whole text in quotes"),
+        ("title: @all", "put the text in quotes"),
+        ("title: missed: a call", "put a text with a colon in quotes"),
+        ('regex: "\\d+"', "take single quotes"),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_what_to_look_at(text: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        compose(Source("f.yaml", text), max_bytes=1_000, max_nodes=100)
+    assert said in str(caught.value)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import yaml
 
-from rules.grammar import MAX_LIST, Key, Many, Record, Report, Shape, Text, did_you_mean, shown
+from rules.grammar import MAX_LIST, Key, Many, Record, Report, Shape, Text, did_you_mean, shown, unknown
 from rules.model import Value
 from rules.text import Place, Problem, Source, SpecError
 
@@ -487,13 +487,6 @@ CALENDARS: Final = Key(
 # --- how rules name them ----------------------------------------------------------------------------
 
 
-class CalendarRef(NamedTuple):
-    """A calendar as a rule names it, until `Named` makes it one."""
-
-    name: str
-    place: Place
-
-
 class Named(Value, frozen=True, kw_only=True):
     """A calendar with the name that people know it by."""
 
@@ -503,26 +496,21 @@ class Named(Value, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class CalendarName:
-    """The name of a calendar; read as a `CalendarRef`, which `found` takes."""
+    """The name of a calendar; read as the `Named` that the files define."""
 
     expected: str = "the name of a calendar"
 
     def read(self, node: yaml.Node, report: Report) -> Any:
         name = NAME.read(node, report)
-        return None if name is None else CalendarRef(name, report.place(node))
+        if name is None or name in report.names.broken_calendars:
+            return None
+        known = report.names.calendars
+        if name not in known:
+            return report.refuse(node, unknown("calendar", name, known), example=EXAMPLE)
+        return Named(name=name, calendar=known[name])
 
     def schema(self) -> dict[str, Any]:
         return NAME.schema()
 
 
 CALENDAR_NAME: Final[Shape] = CalendarName()
-
-
-def found(ref: CalendarRef, calendars: Mapping[str, Calendar]) -> Named | Problem:
-    """The calendar that a rule names, or what is wrong with the name."""
-    calendar = calendars.get(ref.name)
-    if calendar is not None:
-        return Named(name=ref.name, calendar=calendar)
-    return Problem(
-        ref.place, f'there is no calendar "{ref.name}"{did_you_mean(ref.name, calendars)}', example=EXAMPLE
-    )

@@ -186,7 +186,8 @@ class Gathering:
         for file in sorted(files, key=_is_pack):
             node = file.parts.get("calendars")
             read: Mapping[str, Written] = (CALENDARS.shape.read(node, file.report) or {}) if node else {}
-            keys = {key.value: key for key, _ in node.value} if node and read else {}
+            keys = {key.value: key for key, _ in node.value} if isinstance(node, yaml.MappingNode) else {}
+            self.names.broken_calendars |= keys.keys() - read.keys()
             for name, written_ in read.items():
                 calendar = _calendar(written_, file)
                 if self._is_new("calendar", name, keys[name], file, says=calendar, gives_way=_is_pack(file)):

@@ -216,9 +216,10 @@ class FieldName:
         if not isinstance(node, yaml.ScalarNode):
             return report.refuse(node, f"found {shown(node)}", expected=self.expected, example="sender")
         if not is_field(node.value):
-            hint = did_you_mean(node.value, [*FIELDS, *TREES])
+            hint = ": say where in it" if node.value in TREES else did_you_mean(node.value, [*FIELDS, *TREES])
+            example = f"{node.value}.order.id" if node.value in TREES else "sender"
             return report.refuse(
-                node, f"there is no field {shown(node)}{hint}", expected=self.expected, example="sender"
+                node, f"there is no field {shown(node)}{hint}", expected=self.expected, example=example
             )
         return str(node.value)
 

@@ -78,16 +78,18 @@ class Key(NamedTuple):
     example: str | None = None
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
+def nearest(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str | None:
+    """The known word that `word` was probably meant to be. `meant` tells of words that others use for it."""
+    if meant and word in meant:
+        return meant[word]
     by_folded = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
     """A tail for a message about an unknown word: a question, or nothing."""
-    close = nearest(word, known)
+    close = nearest(word, known, meant)
     return f' (did you mean "{close}"?)' if close else ""
 
 
@@ -194,6 +196,7 @@ class Choice:
     """One word of a closed list."""
 
     words: tuple[str, ...]
+    meant: Mapping[str, str] = field(default_factory=dict)  #: what others call these words
 
     @property
     def expected(self) -> str:
@@ -202,7 +205,7 @@ class Choice:
     def read(self, node: yaml.Node, report: Report) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.value in self.words:
             return str(node.value)
-        hint = did_you_mean(node.value, self.words) if isinstance(node, yaml.ScalarNode) else ""
+        hint = did_you_mean(node.value, self.words, self.meant) if isinstance(node, yaml.ScalarNode) else ""
         return report.refuse(node, f"found {shown(node)}{hint}", expected=self.expected)
 
     def schema(self) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Names:
     read_file: ReadFile = no_files
     is_symbolic: bool = False  #: lists stand for themselves: see `symbolic`
     broken: set[str] = field(default_factory=set)  #: conditions whose mistake is told where they stand
+    broken_calendars: set[str] = field(default_factory=set)  #: in a file whose calendars have a mistake
     made: dict[tuple[str, str], Any] = field(default_factory=dict)  #: conditions by grammar and name
 
     def list_of(self, name: str) -> Sequence[Entry]:

@@ -121,6 +121,47 @@ class GrowingCooldown:
         return _COOLDOWN.schema()
 
 
+_OUTSIDE: Final = Record(
+    name="what is different outside a calendar",
+    keys={
+        "calendar": Key(CALENDAR_NAME, "Outside the open hours of which one.", "calendar: office"),
+        "severity": Key(
+            Choice(words=tuple(str(severity) for severity in Severity)),
+            "The severity then.",
+            "severity: info",
+        ),
+        "labels": Key(
+            Words(max_length=200, expected="a mapping from label names to text"),
+            "Labels that are added or take the place of others then.",
+            "labels: {team: night}",
+        ),
+    },
+    required=("calendar",),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutsideHours:
+    """What is different outside a calendar: something must be."""
+
+    @property
+    def expected(self) -> str:
+        return _OUTSIDE.expected
+
+    def read(self, node: yaml.Node, report: Report) -> Any:
+        read = _OUTSIDE.read(node, report)
+        if read and read.keys() == {"calendar"}:
+            return report.refuse(
+                node, '"severity" or "labels" is missing: nothing is different then', example=OUTSIDE
+            )
+        return read
+
+    def schema(self) -> dict[str, Any]:
+        return {**_OUTSIDE.schema(), "minProperties": 2}
+
+
+OUTSIDE: Final = "outside: {calendar: office, severity: info}"
+
 PACING: Final[Mapping[str, Key]] = {
     "shadow": Key(
         Flag(),
@@ -140,25 +181,7 @@ PACING: Final[Mapping[str, Key]] = {
     "during": Key(CALENDAR_NAME, "Only what happens while this calendar is open is sent.", "during: office"),
     "except": Key(CALENDAR_NAME, "What happens while this calendar is open is not sent.", "except: night"),
     "outside": Key(
-        Record(
-            name="what is different outside a calendar",
-            keys={
-                "calendar": Key(CALENDAR_NAME, "Outside the open hours of which one.", "calendar: office"),
-                "severity": Key(
-                    Choice(words=tuple(str(severity) for severity in Severity)),
-                    "The severity then.",
-                    "severity: info",
-                ),
-                "labels": Key(
-                    Words(max_length=200, expected="a mapping from label names to text"),
-                    "Labels that are added or take the place of others then.",
-                    "labels: {team: night}",
-                ),
-            },
-            required=("calendar",),
-        ),
-        "Another severity or other labels outside working time, for other routes.",
-        "outside: {calendar: office, severity: info}",
+        OutsideHours(), "Another severity or other labels outside working time, for other routes.", OUTSIDE
     ),
     "surge": Key(
         Choice(words=("on", "off")),

@@ -11,7 +11,7 @@ import msgspec
 import re2
 import yaml
 
-from rules.calendars import CalendarRef, Named, found
+from rules.calendars import Named
 from rules.conditions import Condition
 from rules.definitions import KEYS, Gathering, RuleFile, schemas
 from rules.engine import Rule, RuleSet
@@ -27,6 +27,7 @@ from rules.grammar import (
     did_you_mean,
     entries,
     list_definition,
+    nearest,
     parse,
     shown,
     unknown,
@@ -35,6 +36,7 @@ from rules.kinds import KINDS
 from rules.kinds.base import Kind
 from rules.model import RuleName, Severity, digest
 from rules.names import Names, Pack, ReadFile, no_files
+from rules.pace import SURGE
 from rules.pacing import PACING, pacing
 from rules.templates import MAX_SUMMARY, MAX_TEMPLATE, MAX_TITLE, Template, TemplateError, link_maker
 from rules.text import Place, Problem, Source, SpecError, written
@@ -63,6 +65,15 @@ DEFAULT_PACKS: Final = ("missed-calls", "attachments", "mentions")
 """What is looked for unless the operator says what."""
 
 DEFAULT_KIND: Final = "match"
+FORMER_NAMES: Final = {
+    "frequency": "count",
+    "cardinality": "count",
+    "flatline": "absence",
+    "new_term": "new_value",
+    "blacklist": "any",
+    "whitelist": "any",
+}
+"""ElastAlert's names of rule types, for those who come from there."""
 
 
 def load(
@@ -163,6 +174,12 @@ def _blind_spots(rule: Rule, source: str, *, has_groups: bool) -> Iterator[str]:
 RULE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,62}"
 
 
+def _built_in(name: str) -> str | None:
+    """Alerts of ours would be muted, routed and counted with those of a rule of the same name."""
+    is_ours = name == SURGE or name.startswith("cometwatch-")
+    return f'"{name}" is a name of Cometwatch\'s own alerts' if is_ours else None
+
+
 def _no_template(text: str) -> str | None:
     return "this is plain text: only title and summary are templates" if "{{" in text else None
 
@@ -188,12 +205,19 @@ def _keys(kind: Kind) -> dict[str, Key]:
     """The keys of a rule of this kind."""
     return {
         "name": Key(
-            Text(pattern=RULE_NAME, expected="lower-case letters, digits, - and _", example="big-attachment"),
+            Text(
+                pattern=RULE_NAME,
+                expected="lower-case letters, digits, - and _",
+                check=_built_in,
+                example="big-attachment",
+            ),
             "Unique name of the rule. It is part of every alert's id: after renaming, old findings are new.",
             "name: big-attachment",
         ),
         "kind": Key(
-            Choice(words=tuple(KINDS)), f"What the rule does. Default: {DEFAULT_KIND}.", "kind: match"
+            Choice(words=tuple(KINDS), meant=FORMER_NAMES),
+            f"What the rule does. Default: {DEFAULT_KIND}.",
+            "kind: match",
         ),
         "when": Key(
             kind.conditions,
@@ -231,10 +255,16 @@ def _keys(kind: Kind) -> dict[str, Key]:
     }
 
 
+def _with_option(option: str) -> str:
+    """The kinds that have an option, as a message names them."""
+    *others, last = [f'"{name}"' for name, kind in KINDS.items() if option in kind.options]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _shape(name: str, kind: Kind) -> Record:
     elsewhere = {
-        option: f': it belongs to the kind "{other}", and this rule is of the kind "{name}"'
-        for other, its in KINDS.items()
+        option: f': it belongs to the kind {_with_option(option)}, and this rule is of the kind "{name}"'
+        for its in KINDS.values()
         for option in its.options
     }
     required = ("name", *(("when",) if kind.is_when_required else ()), *kind.required)
@@ -297,7 +327,7 @@ class _Reading:
     def _rule(self, node: yaml.Node, file: RuleFile, pack: Pack | None) -> Rule | None:
         report, kind = file.report, _kind_of(node)
         before = report.failures
-        read = _resolved(SHAPES[kind].read(node, report), report)
+        read = SHAPES[kind].read(node, report)
         if read is None or report.failures != before:
             return None
         if read["name"] in self.shadow:
@@ -313,25 +343,10 @@ class _Reading:
         return digest(name, _canonical(read.get("when")), _canonical(_by_name(options)))
 
 
-def _resolved(value: Any, report: Report) -> Any:
-    """What was read of a rule, with the calendars that it names."""
-    match value:
-        case CalendarRef():
-            calendar = found(value, report.names.calendars)
-            if not isinstance(calendar, Problem):
-                return calendar
-            report.problems.append(calendar)
-            return None
-        case dict():
-            return {key: _resolved(part, report) for key, part in value.items()}
-        case _:
-            return value
-
-
 def _by_name(value: Any) -> Any:
     """Calendars as their names: a new holiday is no new rule."""
     match value:
-        case CalendarRef() | Named():
+        case Named():
             return value.name
         case dict():
             return {key: _by_name(part) for key, part in value.items()}
@@ -391,9 +406,11 @@ def _child(node: yaml.Node, name: str) -> yaml.Node | None:
 
 
 def _kind_of(node: yaml.Node) -> str:
-    """The kind whose keys to read the rule by; an unknown kind is reported with the keys."""
+    """The kind whose keys to read the rule by. An unknown kind is reported with the keys, as the nearest."""
     child = _child(node, "kind")
-    return child.value if isinstance(child, yaml.ScalarNode) and child.value in KINDS else DEFAULT_KIND
+    if not isinstance(child, yaml.ScalarNode):
+        return DEFAULT_KIND
+    return child.value if child.value in KINDS else nearest(child.value, KINDS, FORMER_NAMES) or DEFAULT_KIND
 
 
 def _note_name(node: yaml.Node, report: Report, seen: dict[str, Place]) -> None:

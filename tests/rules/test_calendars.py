@@ -13,20 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.calendars import (
+    CALENDAR_NAME,
     CALENDARS,
     HORIZON,
     MAX_DAYS,
     Calendar,
-    CalendarRef,
     Named,
     National,
     Span,
     Written,
     finished,
-    found,
 )
 from rules.grammar import Report
-from rules.text import Place, Problem, Source, SpecError, compose
+from rules.names import Names
+from rules.text import Source, SpecError, compose
 
 MINUTE = timedelta(minutes=1)
 HOURS = timedelta(hours=1)
@@ -381,10 +381,24 @@ def test_a_mistake_in_a_file_of_dates_has_its_place() -> None:
     ]
 
 
+def named(text: str) -> tuple[Named | None, list[str]]:
+    """What `during: text` names where there is a calendar `office`, and what is wrong with it."""
+    report = Report(
+        source="rules.yaml", names=Names(calendars={"office": office()}, broken_calendars={"bad"})
+    )
+    node = compose(Source("rules.yaml", text), max_bytes=100, max_nodes=10)
+    assert node is not None
+    return CALENDAR_NAME.read(node, report), [str(problem) for problem in report.problems]
+
+
 def test_a_name_that_nothing_has_is_told_with_the_nearest() -> None:
-    place = Place("rules.yaml", 3, 12)
-    known = {"office": office()}
-    assert found(CalendarRef("office", place), known) == Named(name="office", calendar=office())
-    missing = found(CalendarRef("offices", place), known)
-    assert isinstance(missing, Problem)
-    assert str(missing).startswith('rules.yaml:3:12: there is no calendar "offices" (did you mean "office"?)')
+    assert named("office") == (Named(name="office", calendar=office()), [])
+    found, (problem,) = named("offices")
+    assert found is None
+    assert problem.startswith(
+        'rules.yaml:1:1: there is no calendar "offices" (did you mean "office"?); for example'
+    )
+
+
+def test_of_a_calendar_with_a_mistake_only_the_mistake_is_told() -> None:
+    assert named("bad") == (None, [])

@@ -149,7 +149,7 @@ WRONG = [
     ("by: [sender, {a: b}]", "found a mapping"),
     ("by: [sender, sender]", '"sender" stands here twice'),
     ("by: [sender, receiver, type, action, role]", "found 5 fields"),
-    ("by: metadata", 'there is no field "metadata"'),
+    ("by: metadata", 'there is no field "metadata": say where in it'),
 ]
 
 

@@ -136,12 +136,51 @@ def test_a_file_that_is_no_rule_file_is_refused_with_its_place(text: str, said: 
         ("title: ~", 'found "~"; expected a template in quotes'),
         ("min_ring: 5s", 'it belongs to the kind "missed_call", and this rule is of the kind "match"'),
         ("kind: mised_call", '(did you mean "missed_call"?)'),
+        ("at_least: 5", 'it belongs to the kind "count" or "spike", and this rule is of the kind "match"'),
+        ("kind: frequency", 'found "frequency" (did you mean "count"?)'),
+        (
+            "outside: {calendar: office}",
+            'rules.yaml:4:25: there is no calendar "office"; for example calendars:',
+        ),
         ("titel: x", '(did you mean "title"?)'),
         ("name: it", '"name" stands here twice, first in line 2'),
     ],
 )
 def test_a_wrong_key_of_a_rule_is_refused(line: str, said: str) -> None:
     assert said in "\n".join(problems(in_rule(line)))
+
+
+def test_of_an_unknown_kind_the_other_keys_are_read_as_of_the_nearest() -> None:
+    (problem,) = problems("rules: [{name: it, kind: cuont, at_least: 3, within: 5m}]")
+    assert 'found "cuont" (did you mean "count"?)' in problem
+
+
+def test_an_unknown_calendar_is_told_beside_other_mistakes() -> None:
+    first, second = problems("rules: [{name: it, when: {type: text}, during: office, severity: high}]")
+    assert 'there is no calendar "office"' in first
+    assert 'found "high"' in second
+
+
+def test_a_calendar_with_a_mistake_is_not_told_to_be_missing() -> None:
+    rule = "rules: [{name: it, when: {type: text}, during: office}]"
+    (problem,) = problems(
+        f'calendars: {{office: {{timezone: UTZ, open: {{days: mon, hours: "00:00-12:00"}}}}}}\n{rule}'
+    )
+    assert '"UTZ" is no time zone' in problem
+
+
+def test_outside_working_time_something_is_different() -> None:
+    office = 'calendars: {office: {timezone: UTC, open: {days: mon, hours: "09:00-17:00"}}}\n'
+    (problem,) = problems(
+        f"{office}rules: [{{name: it, when: {{type: text}}, outside: {{calendar: office}}}}]"
+    )
+    assert '"severity" or "labels" is missing' in problem
+
+
+@pytest.mark.parametrize("name", ["rule-surge", "cometwatch-blind"])
+def test_the_names_of_our_own_alerts_are_taken(name: str) -> None:
+    (problem,) = problems(f"rules: [{{name: {name}, when: {{type: text}}}}]")
+    assert f'"{name}" is a name of Cometwatch\'s own alerts' in problem
 
 
 @pytest.mark.parametrize(

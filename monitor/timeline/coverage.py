@@ -39,12 +39,9 @@ class Covered(Value, frozen=True, kw_only=True):
 
 def percent(covered: Sequence[Covered]) -> float:
     """Outcomes met of all; 100 where there are none."""
-    met, of = (
-        (sum(numbers) for numbers in zip(*(one.outcomes for one in covered), strict=True))
-        if covered
-        else (1, 1)
-    )
-    return 100.0 * met / of
+    met = sum(one.outcomes[0] for one in covered)
+    of = sum(one.outcomes[1] for one in covered)
+    return 100.0 * met / of if of else 100.0
 
 
 @dataclass(slots=True)

@@ -100,6 +100,7 @@ class Life:
         self._news = trio.Event()  #: for who prods
         self._followed: dict[ListId, Followed] = {}
         self._lists = tuple(lists)
+        self._scope = trio.CancelScope()  #: of the run
         self.accounts = Accounts(
             writer=self._writer,
             orders=orders,
@@ -112,15 +113,20 @@ class Life:
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Live until cancelled. What was claimed then is sent again in the next life, under the same id."""
+        """Live to the `end`. What was claimed then is sent again in the next life, under the same id."""
         async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
             await nursery.start(self._writer.run)
             await nursery.start(self._fleet.run)
             await self.adopt(self.accounts.orders, self._lists)
             self.take_mutes()
             self._fleet.employ({name: Post(name, partial(self._hire, name)) for name in self._sinks})
-            nursery.start_soon(self._prod)
+            nursery.start_soon(self._remind)
             task_status.started()
+
+    def end(self) -> None:
+        """End at once, as a process does that is killed."""
+        self._scope.cancel()
 
     def _hire(self, name: str) -> Deliverer:
         sink = self._sinks[name]
@@ -223,7 +229,7 @@ class Life:
         self._fleet.nudge()
         self._news.set()
 
-    async def _prod(self) -> None:
+    async def _remind(self) -> None:
         """Remind deliverers of what waits for its time: they look by themselves too often for a test."""
         while True:
             self._fleet.nudge()

@@ -181,7 +181,7 @@ class _Reading:
 
     # --- timeline
 
-    def _timeline(self, read: Sequence[Word], setting: Setting) -> Iterator[Entry]:
+    def _timeline(self, read: Sequence[tuple[Read, Place]], setting: Setting) -> Iterator[Entry]:
         now = timedelta(0)
         for one, place in read:
             moment = self._moment(one, place, now)
@@ -190,14 +190,14 @@ class _Reading:
             now = moment
             yield from self._several(one, place, now, setting)
 
-    def _moment(self, read: Any, place: Place, now: timedelta) -> timedelta:
+    def _moment(self, read: Read, place: Place, now: timedelta) -> timedelta:
         if "at" in read and "after" in read:
             self.refuse(place, '"at" and "after" exclude each other')
         after: timedelta = read.get("after", timedelta(0))
         at: timedelta = read.get("at", now + after)
         return at
 
-    def _several(self, read: Any, place: Place, now: timedelta, setting: Setting) -> Iterator[Entry]:
+    def _several(self, read: Read, place: Place, now: timedelta, setting: Setting) -> Iterator[Entry]:
         names = [name for name in read if name in ACTIONS]
         if len(names) != 1:
             found = " and ".join(f'"{name}"' for name in names) or "nothing"
@@ -312,7 +312,7 @@ class _Reading:
 
     # --- what is expected
 
-    def _expected(self, read: Any, place: Place, setting: Setting) -> Iterator[Expectation]:
+    def _expected(self, read: Read, place: Place, setting: Setting) -> Iterator[Expectation]:
         names = [name for name in (*WHATS, "never") if name in read]
         if len(names) != 1:
             found = " and ".join(f'"{name}"' for name in names) or "nothing"
@@ -357,7 +357,7 @@ class _Reading:
         return Match(**{**read, "about": read.get("about", ())})
 
 
-def _news(read: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _news(read: Read, name: str) -> Iterator[tuple[str, Any]]:
     """What comes, or must not come, with which alerts."""
     match = read[name]
     if name != "never":

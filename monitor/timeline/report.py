@@ -19,9 +19,10 @@ MOST_LINES = 60  # of a course; the middle of a flood tells nothing
 def story(course: Course) -> Iterator[str]:
     """What happened and what came of it, in the order of time."""
     lines = [(at, 0, f"  {offset(at):>9}  {text}") for at, text in course.happened]
-    for event in course.events:
-        line = told(event).replace(f"{event.what} at {offset(event.at)}", event.what, 1)
-        lines.append((event.at, 1, f"  {offset(event.at):>9}    -> {line}"))
+    lines += [
+        (event.at, 1, f"  {offset(event.at):>9}    -> {told(event, has_time=False)}")
+        for event in course.events
+    ]
     shown = [line for _, _, line in sorted(lines, key=lambda one: one[:2])]
     if len(shown) > MOST_LINES:
         half = MOST_LINES // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import trio
 import trio.lowlevel
@@ -60,10 +60,12 @@ class Theatre:
     They share a store in memory, emptied for each: to open one anew would take longer than a short test.
     """
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._wall: Callable[[], datetime] = lambda: START
         self._store = Store.open("sqlite://", app=APP, now=lambda: self._wall())  # noqa: PLW0108 - it is another one in each test
         self._empty = self._store.snapshot()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +114,7 @@ class _Stage:
         self._happened: list[tuple[float, str]] = []
         self._broken: dict[tuple[Place, str], None] = {}
         self._told: set[tuple[str, str, Status]] = set()
-        self._life: _Living | None = None
+        self._life: Life | None = None
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -184,10 +186,10 @@ class _Stage:
         if self._setting.until is not None or not is_up or self._life is None:
             return
         with trio.move_on_after(SPREAD_S):
-            await self._life.life.delivered()
+            await self._life.delivered()
 
     def course(self) -> Course:
-        pending = self._life.life.next_look() if self._life else None
+        pending = self._life.next_look() if self._life else None
         return Course(
             events=tuple(self._events),
             happened=tuple(self._happened),
@@ -201,7 +203,7 @@ class _Stage:
     def _next_look(self) -> float:
         if self._life is None or not self._is_api_up:
             return math.inf
-        due = self._life.life.next_look()
+        due = self._life.next_look()
         wanted = min([*self._looks, math.inf if due is None else since(self._setting.start, due)])
         return max(wanted, self._last + BETWEEN_S)
 
@@ -209,7 +211,7 @@ class _Stage:
         assert self._life is not None
         self._last = self._now()
         self._looks = [moment for moment in self._looks if moment > self._last]
-        await self._life.life.look()
+        await self._life.look()
 
     def _want_look(self, at: float) -> None:
         if at not in self._looks:
@@ -250,11 +252,11 @@ class _Stage:
         with self._store.write() as tx:
             tx.add_mute(rule, until=self.wall() + span, reason="by the test")
         if self._life:
-            self._life.life.take_mutes()
+            self._life.take_mutes()
 
     def _prod(self) -> None:
         if self._life:
-            self._life.life.prod()
+            self._life.prod()
 
     # --- lives -------------------------------------------------------------------------------------------
 
@@ -272,14 +274,14 @@ class _Stage:
             told=self._note,
             seen=lambda messages: self._seen(self._orders, messages),
         )
-        scope: trio.CancelScope = await self._nursery.start(_live, life)
-        self._life = _Living(life, scope)
+        await self._nursery.start(life.run)
+        self._life = life
         self._want_look(self._now())
 
     def _restart(self, down: timedelta) -> None:
         """End this life; the loop begins the next one. One that is away is away for longer."""
         if self._life:
-            self._life.scope.cancel()
+            self._life.end()
         self._life = None
         self._back_at = self._now() + down.total_seconds()
 
@@ -287,7 +289,7 @@ class _Stage:
         rules = self._orders.rules if names is None else self._rules(names)
         self._orders = self._ordered(rules, self._orders.watch if watch is None else watch)
         if self._life:
-            await self._life.life.adopt(self._orders, self._lists())
+            await self._life.adopt(self._orders, self._lists())
         self._want_look(self._now())
 
     # --- what came of it ---------------------------------------------------------------------------------
@@ -350,18 +352,6 @@ class _Stage:
             late=late,
             messages=tuple(dict.fromkeys(name for name in names if name)),
         )
-
-
-class _Living(NamedTuple):
-    life: Life
-    scope: trio.CancelScope
-
-
-async def _live(life: Life, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-    with trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(life.run)
-            task_status.started(scope)
 
 
 def _what(alert: Alert) -> What:

@@ -206,11 +206,12 @@ def said(one: Expectation) -> str:
     return f"{one.what} {', '.join(facts)}{after}{by}"
 
 
-def told(event: Event) -> str:
-    """An event in a line."""
+def told(event: Event, *, has_time: bool = True) -> str:
+    """An event in a line; without its time where that stands before the line."""
     alert = event.alert
+    when = f" at {offset(event.at)}" if has_time else ""
     facts = [
-        f"{event.what} at {offset(event.at)} {alert.rule} ({alert.severity})",
+        f"{event.what}{when} {alert.rule} ({alert.severity})",
         f'"{alert.title}"',
         *([f"about {', '.join(alert.watched_users)}"] if alert.watched_users else []),
         *([f"to {event.receiver} as {alert.status}"] if event.receiver else []),

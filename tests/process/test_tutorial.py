@@ -164,7 +164,7 @@ class Reader:
 
     def _run(self, command: str, shown: Sequence[str]) -> None:
         if command.startswith("export "):
-            name, _, value = command.removeprefix("export ").partition("=")
+            name, _, value = command.split()[1].partition("=")
             self.env[name] = value
             return
         deadline = time.monotonic() + PATIENCE_S

@@ -9,7 +9,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
-from rules.cel import FUNCTIONS, VARIABLES
+from rules.cel_names import FUNCTIONS, VARIABLES
 from rules.model import Attachment, Call, Message, MessageId, Party
 from rules.spec import schema
 from tests.rules.builders import NOON

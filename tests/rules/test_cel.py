@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rules.cel import VARIABLES, Cel, CelError, ExpressionError, TooMuchError, check
+from rules.cel import Cel, CelError, ExpressionError, check
+from rules.cel_names import VARIABLES, TooMuchError
 from rules.conditions import FLAGS
 from rules.model import Attachment, Message, Party
 from rules.spec import load

@@ -338,7 +338,8 @@ class _Reading:
     def _fingerprint(self, name: str, node: yaml.Node, read: dict[str, Any]) -> str:
         """Of what the rule looks for. Of lists their names count: one VIP more must not forget states."""
         if self.names.lists:
-            read = SHAPES[name].read(node, Report(source="", names=self.symbols))
+            # None: a definition that it names is wrong, which is said there.
+            read = SHAPES[name].read(node, Report(source="", names=self.symbols)) or read
         options = {key: read[key] for key in KINDS[name].options if key in read}
         return digest(name, _canonical(read.get("when")), _canonical(_by_name(options)))
 

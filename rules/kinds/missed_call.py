@@ -304,10 +304,13 @@ class AnsweredCall:
 
     def __init__(self, calls: MissedCall, answered: Answered) -> None:
         self._calls = calls
-        self.interest = ANYTHING if REPLY in answered.by else calls.interest
+        self._hears_replies = REPLY in answered.by
+        self.interest = ANYTHING if self._hears_replies else calls.interest
         self.conditions = calls.conditions
 
     def keys(self, message: Message) -> tuple[str, ...]:
+        if message.call is None and not self._hears_replies:
+            return ()
         if not self._calls.keys(message) and speaker(message) is None:
             return ()
         return (key_of((message.conversation_id,)),)

@@ -434,3 +434,10 @@ def test_a_caller_who_is_watched_sees_the_answer_in_the_own_list() -> None:
     bench.pass_time()
     assert bench.told == []
     assert TEAM.id not in str(bench.states)
+
+
+def test_without_replies_a_message_is_of_no_concern() -> None:
+    bench = Bench(rules_of("rules: [{name: a, kind: missed_call, answered: {by: [call_back]}}]"))
+    ((logic, _),) = bench.rules.by_name.values()
+    assert logic.keys(a_reply(0, 1)) == ()
+    assert logic.keys(MISSED)

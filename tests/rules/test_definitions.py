@@ -311,6 +311,14 @@ def test_a_wrong_calendar_is_refused_where_it_stands(texts: tuple[str, ...], sai
 # --- packs, and what a rule tells of itself ---------------------------------------------------------
 
 
+def test_a_wrong_calendar_is_refused_beside_lists_too() -> None:
+    office = '{timezone: Europe/Berlin, open: {days: mon-fry, hours: "09:00-17:00"}}'
+    quiet = "{name: quiet, kind: absence, for: 2h, calendar: office}"
+    text = f"lists: {{vip: [ann]}}\ncalendars: {{office: {office}}}\nrules: [{quiet}]"
+    with pytest.raises(SpecError, match='"mon-fry" names no days'):
+        load([Source("rules.yaml", text)], app=APP)
+
+
 def test_a_pack_tells_of_itself_and_its_rules_belong_to_it() -> None:
     text = "pack: {id: p, version: 1.2.0, level: experimental, references: https://x.example}\n"
     rules = loaded(text + in_rule("{type: text}"), "rules: [{name: mine, when: {type: image}}]")

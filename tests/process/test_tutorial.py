@@ -178,7 +178,9 @@ class Reader:
 
     def _printed(self, command: str) -> list[str]:
         command = _replaced(command, self.alerts)
-        done = subprocess.run(["sh", "-c", command], **self._surroundings, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(
+            ["sh", "-c", command], **self._surroundings, timeout=3 * PATIENCE_S, check=False
+        )
         if done.returncode != 0:
             raise MismatchError(f"it ended with {done.returncode}:\n{done.stdout}")
         return str(done.stdout).splitlines()

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from rules.calendars import CALENDARS, Calendar, Written, finished
+from rules.calendars import CALENDARS, Written, finished
 from rules.grammar import (
     LIST_NAME,
     LISTS,
@@ -25,6 +25,7 @@ from rules.grammar import (
 from rules.names import Definition, Entry, Names, Pack, entries_of, entry_problem
 from rules.text import Place, Problem, Source, SpecError, written
 from rules.when import CONDITION_NAME, DEFINED, MESSAGE_CONDITIONS
+from rules.working_time import Calendar
 
 MAX_NAMES: Final = 1_000
 
@@ -186,7 +187,8 @@ class Gathering:
         for file in sorted(files, key=_is_pack):
             node = file.parts.get("calendars")
             read: Mapping[str, Written] = (CALENDARS.shape.read(node, file.report) or {}) if node else {}
-            keys = {key.value: key for key, _ in node.value} if isinstance(node, yaml.MappingNode) else {}
+            pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+            keys = {key.value: key for key, _ in pairs if isinstance(key, yaml.ScalarNode)}
             self.names.broken_calendars |= keys.keys() - read.keys()
             for name, written_ in read.items():
                 calendar = _calendar(written_, file)

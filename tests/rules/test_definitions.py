@@ -319,6 +319,13 @@ def test_a_wrong_calendar_is_refused_beside_lists_too() -> None:
         load([Source("rules.yaml", text)], app=APP)
 
 
+@pytest.mark.parametrize("key", ["[a]", "{a: b}", "[[a], {b: c}]"])
+@pytest.mark.parametrize("where", ["lists", "calendars", "conditions"])
+def test_a_name_that_is_no_text_is_refused(where: str, key: str) -> None:
+    with pytest.raises(SpecError):
+        load([Source("rules.yaml", f"{where}: {{? {key} : [ann]}}\nrules: []")], app=APP)
+
+
 def test_a_pack_tells_of_itself_and_its_rules_belong_to_it() -> None:
     text = "pack: {id: p, version: 1.2.0, level: experimental, references: https://x.example}\n"
     rules = loaded(text + in_rule("{type: text}"), "rules: [{name: mine, when: {type: image}}]")

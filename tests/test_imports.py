@@ -20,6 +20,7 @@ MAY = {
     "rules": {"msgspec", "yaml", "re2", "jinja2", "markupsafe"},
     "rules.fields": {"rules.conditions", "rules.grammar", "rules.model", "yaml"},  # kinds import it
     "rules.calendars": {"rules", "yaml", "holidays"},
+    "rules.working_time": {"rules.model", "holidays"},
     "rules.cel": {"rules", "yaml", "cel_expr_python"},
     "monitor.clock": {"trio"},
     "monitor.errors": set(),
@@ -56,9 +57,10 @@ MAY = {
         "monitor.rehearsal",
     },
     "monitor.timeline": {
-        *SHARED, *LOUD, "rules", "monitor.source.pages", "monitor.store", "monitor.simulator", "monitor.drain",
-        "monitor.accounts", "monitor.evaluation", "monitor.timers", "monitor.health", "monitor.lists",
-        "monitor.delivery", "monitor.settings.text", "msgspec", "yaml", "re2", "prometheus_client",
+        *SHARED, *LOUD, "rules", "monitor.source.pages", "monitor.store", "monitor.simulator",
+        "monitor.drain", "monitor.accounts", "monitor.evaluation", "monitor.timers", "monitor.health",
+        "monitor.lists", "monitor.delivery", "monitor.settings.text", "msgspec", "yaml", "re2",
+        "prometheus_client",
     },
     "monitor.explain": {
         "rules", "monitor.lists", "monitor.store.values", "monitor.store.lookups", "monitor.delivery.policy",

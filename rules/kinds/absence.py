@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rules.calendars import CALENDAR_NAME, Calendar
+from rules.calendars import CALENDAR_NAME
 from rules.conditions import Condition
 from rules.fields import BY
 from rules.grammar import Duration, Key, said
@@ -31,6 +31,7 @@ from rules.kinds.episodes import (
 from rules.model import Message, Value, WatchSet
 from rules.templates import Facts, moment, span
 from rules.when import MESSAGE_CONDITIONS
+from rules.working_time import Calendar
 
 MOST: Final = timedelta(days=30)
 GIVE_UP: Final = timedelta(days=7)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from rules.calendars import CALENDAR_NAME, Calendar
+from rules.calendars import CALENDAR_NAME
 from rules.conditions import ANYTHING, Condition, either_interest
 from rules.fields import MAX_KEYS, Correlation, kept, key_of
 from rules.grammar import Choice, Duration, Key, said
@@ -37,6 +37,7 @@ from rules.model import Message, Value, WatchSet, once
 from rules.templates import Facts, moment
 from rules.templates import name as shown_name
 from rules.when import MESSAGE_CONDITIONS
+from rules.working_time import Calendar
 
 MOST: Final = timedelta(days=30)
 GIVE_UP: Final = timedelta(days=7)

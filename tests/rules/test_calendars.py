@@ -12,21 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.calendars import (
-    CALENDAR_NAME,
-    CALENDARS,
-    HORIZON,
-    MAX_DAYS,
-    Calendar,
-    Named,
-    National,
-    Span,
-    Written,
-    finished,
-)
+from rules.calendars import CALENDAR_NAME, CALENDARS, Named, Written, finished
 from rules.grammar import Report
 from rules.names import Names
 from rules.text import Source, SpecError, compose
+from rules.working_time import HORIZON, MAX_DAYS, Calendar, National, Span
 
 MINUTE = timedelta(minutes=1)
 HOURS = timedelta(hours=1)

@@ -451,9 +451,14 @@ class Record:
             found[name] = self.keys[name].shape.read(child, report)
         if isinstance(node, yaml.MappingNode):
             for name in self.required:
-                if name not in found:
+                if name not in found and name not in self._misspelt(node):
                     report.refuse(node, f'"{name}" is missing', example=self.keys[name].example)
         return found if report.failures == before else None
+
+    def _misspelt(self, node: yaml.MappingNode) -> set[str | None]:
+        """Keys that somebody meant: they were reported as unknown, and are not missing as well."""
+        words = (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        return {nearest(word, self.keys) for word in words if word not in self.keys}
 
     def schema(self) -> dict[str, Any]:
         made: dict[str, Any] = {

@@ -155,6 +155,11 @@ def test_of_an_unknown_kind_the_other_keys_are_read_as_of_the_nearest() -> None:
     assert 'found "cuont" (did you mean "count"?)' in problem
 
 
+def test_a_key_that_is_misspelt_is_not_told_to_be_missing_too() -> None:
+    (problem,) = problems("rules: [{name: it, kind: unanswered, when: {type: text}, witin: 5m}]")
+    assert 'unknown key "witin" (did you mean "within"?)' in problem
+
+
 def test_an_unknown_calendar_is_told_beside_other_mistakes() -> None:
     first, second = problems("rules: [{name: it, when: {type: text}, during: office, severity: high}]")
     assert 'there is no calendar "office"' in first

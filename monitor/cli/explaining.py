@@ -18,7 +18,7 @@ from monitor.clock import system_wall
 from monitor.configuration import Configuration, read
 from monitor.errors import ConfigError, NotStored, StoreError
 from monitor.evaluation import Orders
-from monitor.explain.looking import Case, MessageRecord, conditions_of, keys_of, lists_of, reached, remarks
+from monitor.explain.looking import Case, MessageRecord, conditions_of, keys_of, lists_with, reached, remarks
 from monitor.explain.story import AlertRecord, kind_of, messages_of, story
 from monitor.history.recorded import body_of
 from monitor.lists import list_called, place_of
@@ -191,7 +191,7 @@ class Desk:
             return MessageRecord()
         keys = sorted(keys_of(self.orders.rules, message))[:MOST_KEYS]
         alerts = store.alerts_about(message.id)
-        lists = lists_of(self.orders, message)
+        lists = lists_with(self.orders, message)
         return MessageRecord(
             alerts=tuple(alerts),
             entries={alert.id: tuple(store.entries_of(alert.id)) for alert in alerts},

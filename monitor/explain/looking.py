@@ -233,7 +233,7 @@ def _remembered(key: StateKey, record: MessageRecord, *, shows_text: bool) -> Re
 # --- was it read? -----------------------------------------------------------------------------------------
 
 
-def lists_of(orders: Orders, message: Message) -> tuple[ListId, ...]:
+def lists_with(orders: Orders, message: Message) -> tuple[ListId, ...]:
     """The lists that could bring the message: one for all, its group's, those of the watched people in it."""
     if orders.is_app_wide:
         return (APP,)
@@ -246,7 +246,7 @@ def lists_of(orders: Orders, message: Message) -> tuple[ListId, ...]:
 def reached(orders: Orders, message: Message, record: MessageRecord) -> tuple[Reached, ...]:
     """Of each list that could bring the message, whether it did."""
     return tuple(
-        _reached(list_id, message, record.rows.get(list_id)) for list_id in lists_of(orders, message)
+        _reached(list_id, message, record.rows.get(list_id)) for list_id in lists_with(orders, message)
     )
 
 

@@ -16,7 +16,7 @@ from monitor.explain.looking import (
     Looked,
     MessageRecord,
     keys_of,
-    lists_of,
+    lists_with,
     reached,
     remarks,
 )
@@ -188,10 +188,10 @@ def test_texts_are_quoted_only_to_who_asks() -> None:
 
 def test_the_lists_that_could_bring_a_message() -> None:
     ours = orders(watch={UserId("bob"): {}, UserId("zoe"): {}}, groups=frozenset({"team"}))
-    assert lists_of(ours, a_message()) == ("bob",)
-    assert lists_of(ours, in_group(mentions=("zoe", "xan"))) == ("zoe", "@group:team")
-    assert lists_of(orders(), in_group()) == ()
-    assert lists_of(orders(is_app_wide=True), a_message()) == ("@app",)
+    assert lists_with(ours, a_message()) == ("bob",)
+    assert lists_with(ours, in_group(mentions=("zoe", "xan"))) == ("zoe", "@group:team")
+    assert lists_with(orders(), in_group()) == ()
+    assert lists_with(orders(is_app_wide=True), a_message()) == ("@app",)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from rules.model import (
     fingerprint,
 )
 from rules.pacing import Cooldown, Outside
+from rules.templates import moment
 from rules.volume import HOUR, LEAST, Band, Volume, counted, has_room, with_sent
 
 SURGE: Final = RuleName("rule-surge")
@@ -203,7 +204,7 @@ def _all_clear(surge: Surge, why: str, at: datetime) -> Alert:
         surge.alert,
         status=Status.RESOLVED,
         event_at=max(at, surge.alert.event_at),
-        summary=f"{surge.summed} alerts were told as sums since {surge.since:%Y-%m-%d %H:%M:%S} UTC.",
+        summary=f"{surge.summed} alerts were told as sums since {moment(surge.since)}.",
         resolution=why,
     )
 
@@ -346,7 +347,7 @@ class _Run:
         ends = [cooled_until(cooldown, cooling, at) for cooling in known.values()]
         if all(ends):
             until = max(filter(None, ends))
-            return Hold(why=HoldKind.COOLDOWN, reason=f"cooling down until {_moment(until)}", until=until)
+            return Hold(why=HoldKind.COOLDOWN, reason=f"cooling down until {moment(until)}", until=until)
         for key, cooling in known.items():
             self._desk.write(key, told(cooldown, cooling, at), expires_at=self._now + KEEP)
         return None
@@ -373,7 +374,7 @@ class _Run:
         self._note(rule.name, msgspec.structs.replace(surge, summed=surge.summed + 1))
         return Hold(
             why=HoldKind.SURGE,
-            reason=f"far more alerts than usual since {_moment(surge.since)}: told in a sum",
+            reason=f"far more alerts than usual since {moment(surge.since)}: told in a sum",
         )
 
     def _begin(self, rule: Rule, alert: Alert, at: datetime, volume: Volume) -> Surge | None:
@@ -408,7 +409,3 @@ class _Run:
 
 
 BACK: Final = "there are no more alerts than usual any longer"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

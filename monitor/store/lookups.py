@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Integer, LargeBinary, case, exists, func, 
 from rules.model import Alert, AlertId, ListId, MessageId, RuleName, State, StateKey, Value
 
 from .outbox import ENTRIES, entry_of
+from .part import Row
 from .reads import CURRENT, Reads
 from .tables import alerts, chunks, closures, entries, notifications, reasons, recent, rejects, states
 from .values import Closure, Entry, EntryState, Kind, NotificationId, Reject
@@ -129,10 +130,10 @@ class Lookups(Reads):
         }
 
 
-def _sending(row: dict[str, Any]) -> Sending:
+def _sending(row: Row) -> Sending:
     return Sending(**{**row, "kind": Kind(row["kind"]), "state": EntryState(row["state"])})
 
 
-def _holds(column: Any, part: bytes) -> ColumnElement[bool]:
+def _holds(column: ColumnElement[Any], part: bytes) -> ColumnElement[bool]:
     """Whether these bytes stand anywhere in a column: narrows what is decoded and looked at in full."""
     return func.instr(column, literal(part, LargeBinary)) > 0

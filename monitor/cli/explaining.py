@@ -15,7 +15,7 @@ from monitor.cli.asking import Where
 from monitor.cli.explained import show_alert, show_looked, show_message
 from monitor.cli.given import AsJson, Given, given, print_json, recalled, rule_named, say
 from monitor.clock import system_wall
-from monitor.configuration import Configuration, read
+from monitor.configuration import Configuration
 from monitor.errors import ConfigError, NotStored, StoreError
 from monitor.evaluation import Orders
 from monitor.explain.looking import Case, MessageRecord, conditions_of, keys_of, lists_with, reached, remarks
@@ -103,7 +103,7 @@ class Desk:
 
     @classmethod
     def of(cls, source: Given, store: Store | None, *, shows_text: bool) -> Desk:
-        written = read(source.config, source.env)
+        written = source.configuration()
         configuration = recalled(written, store) if store else written
         return cls(
             configuration=configuration, orders=configuration.orders, store=store, shows_text=shows_text

@@ -38,6 +38,12 @@ class Given:
 
         return load(self.config, self.env)
 
+    def configuration(self) -> Configuration:
+        """Settings, rules and users, read together. Raises SettingsError with every problem."""
+        from monitor.configuration import read
+
+        return read(self.config, self.env)
+
     def store(self) -> Store:
         """The store of these settings, beside the running process. Raises ConfigError or StoreError."""
         from monitor.clock import system_wall

@@ -104,9 +104,7 @@ def _of_past(source: Given, past: Past, since: datetime | None) -> Stage:
 
 def configured(source: Given) -> Configuration | None:
     """The whole configuration, if there is one."""
-    from monitor.configuration import read
-
-    return read(source.config, source.env) if source.config is not None else None
+    return source.configuration() if source.config is not None else None
 
 
 def open_orders(watch: WatchSet) -> Orders:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from monitor.cli.given import AsJson, Given, given, print_json, print_table, span
 from monitor.clock import system_wall
-from monitor.configuration import Configuration, read
+from monitor.configuration import Configuration
 from monitor.errors import ConfigError
 from monitor.planning import FREE, PAID, Line, PartLine, Question, answers, document, parts_of
 from monitor.roster import roster
@@ -162,7 +162,7 @@ def _span(option: str, text: str) -> timedelta:
 
 def asked(source: Given, options: Options, *, from_store: bool = False) -> Question:
     """What the settings ask for, with the options laid over. Raises ConfigError or StoreError."""
-    written = read(source.config, source.env)
+    written = source.configuration()
     settings = options.laid_over(written.settings)
     who = roster(settings, listed=written.listed, found={})
     configuration = replace(written, settings=settings, roster=who)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from monitor.cli.given import AsJson, given, moment, print_json, print_table
-from monitor.configuration import read
 from monitor.errors import ConfigError
 from monitor.evaluation import Orders
 from monitor.history.recorded import body_of
@@ -53,7 +52,7 @@ def show(
 def _orders(ctx: typer.Context, rules: list[Path], bodies: list[bytes]) -> Orders:
     source = given(ctx)
     if source.config is not None:
-        return read(source.config, source.env).orders
+        return source.configuration().orders
     try:
         sources = [*map(spec.pack, spec.DEFAULT_PACKS), *map(source_of, rules)]
         loaded = spec.load(sources, app="replay", read=beside)

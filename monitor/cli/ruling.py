@@ -20,7 +20,7 @@ from monitor.cli.given import (
     say,
 )
 from monitor.clock import system_wall
-from monitor.configuration import Configuration, read
+from monitor.configuration import Configuration
 from monitor.errors import StoreError
 from monitor.explain.graph import Format, graph, written
 from monitor.logs import one_line
@@ -114,7 +114,7 @@ def draw(
 
 def _known(source: Given) -> tuple[Configuration, Mapping[RuleName, Volume] | None]:
     """The configuration, and what the rules found if there is a store to tell it."""
-    configuration = read(source.config, source.env)
+    configuration = source.configuration()
     try:
         with source.store() as store:
             return recalled(configuration, store), store.volumes(system_wall())

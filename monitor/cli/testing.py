@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from monitor.cli.given import AsJson, given, print_json, say
-from monitor.configuration import read
 from monitor.errors import ConfigError
 from monitor.logs import one_line, quietly
 from monitor.settings.text import source_of
@@ -105,7 +104,7 @@ def _prepared(ctx: typer.Context, files: Sequence[Path], rules: Sequence[Path]) 
 
 def _configured(ctx: typer.Context) -> Sequence[Source]:
     source = given(ctx)
-    return read(source.config, source.env).sources if source.config is not None else ()
+    return source.configuration().sources if source.config is not None else ()
 
 
 def _found(files: Sequence[Path]) -> Iterator[Source]:

@@ -23,7 +23,7 @@ rules:
 def test_settings_that_are_fine(desk: Desk) -> None:
     desk.config.write_text(desk.config.read_text() + "rules: {packs: [missed-calls, attachments]}\n")
     result = desk("check")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "fine: 2 users, 2 rules, 1 receiver\n", "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "fine: 2 users, 4 rules, 1 receiver\n", "")
 
 
 def test_problems_of_the_settings_are_told_with_their_place(desk: Desk) -> None:
@@ -135,7 +135,7 @@ def test_rules_that_need_what_the_source_cannot_show_are_warned_of(desk: Desk) -
     result = desk("check")
     assert result.exit_code == 0
     assert 'warning: rule "mention" is after something that happens in groups' in result.stderr
-    assert result.stdout == "fine: 2 users, 3 rules, 1 receiver; 1 warning\n"
+    assert result.stdout == "fine: 2 users, 5 rules, 1 receiver; 1 warning\n"
 
 
 def test_no_settings_at_all() -> None:
@@ -231,7 +231,7 @@ def test_what_will_be_watched_is_counted(desk: Desk) -> None:
     text = desk.config.read_text()
     more = "cohorts: [{name: a, users: [cleo]}, {name: b, discover: {}}], groups: [hiking], users:"
     desk.config.write_text(text.replace("users:", more))
-    assert desk("check").stdout.startswith("fine: 3 users, 1 cohort to discover, 1 group, 3 rules")
+    assert desk("check").stdout.startswith("fine: 3 users, 1 cohort to discover, 1 group, 5 rules")
 
 
 # --- schema -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The parameters of message lists and user lists, every documented one, and how each is written. Pure."""
+"""The parameters of message lists and user lists, all documented and two more, as they are written. Pure."""
 
 from __future__ import annotations
 

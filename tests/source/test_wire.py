@@ -52,6 +52,8 @@ PARAMETERS: list[tuple[dict[str, Any], str]] = [
     ({"mentions_with_tag_info": True}, "mentionsWithTagInfo=1&mentionswithTagInfo=1"),
     ({"per_page": 1000}, "perPage=1000"),
     ({"limit": 10}, "limit=10"),
+    ({"updated_at": AT}, "updatedAt=1646995512"),
+    ({"only_updates": True}, "onlyUpdates=1"),
     ({"from_timestamp": AT}, "fromTimestamp=1646995512"),
     ({"to_timestamp": AT}, "toTimestamp=1646995512"),
     ({"with_tags": True}, "withTags=1"),
@@ -99,7 +101,14 @@ def test_the_table_holds_every_documented_parameter() -> None:
     )
     proved = {part.partition("=")[0] for _, query in PARAMETERS for part in query.split("&")} | {"count"}
     assert len(MessageQuery.__struct_fields__) == len(proved) - 1  # one parameter has two spellings
-    assert proved == set(documented.split())
+    assert proved == set(documented.split()) | {"updatedAt", "onlyUpdates"}  # which the official SDK sends
+
+
+def test_the_question_for_changes_names_its_time_and_goes_on_after_an_id() -> None:
+    asked = MessageQuery.changed(AT, 1000, after=MessageId(7)).params()
+    assert "&".join(f"{name}={value}" for name, value in asked) == (
+        "affix=append&id=7&perPage=1000&limit=1000&updatedAt=1646995512&onlyUpdates=1&withTags=1"
+    )
 
 
 async def test_all_parameters_travel_together() -> None:

@@ -81,6 +81,8 @@ class LazyGroup(TyperGroup):
         except CometwatchError as error:
             raise _exit([error]) from error
         except BaseExceptionGroup as group:
+            if group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C before a command listens for signals
+                raise KeyboardInterrupt from group
             ours, others = group.split(CometwatchError)
             if others is not None or ours is None:
                 raise

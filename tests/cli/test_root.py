@@ -114,6 +114,16 @@ def test_our_errors_are_one_line_each(
     assert desk.refused("mutes", code=code) == lines
 
 
+def test_ctrl_c_is_no_bug_wherever_it_comes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise BaseExceptionGroup("", [BaseExceptionGroup("", [KeyboardInterrupt()])])
+
+    monkeypatch.setattr("monitor.cli.outbox.given", interrupted)
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: cli.family("outbox")["mutes"])
+    result = desk("mutes")
+    assert (result.exit_code, result.stdout) == (130, "")
+
+
 def test_a_bug_keeps_its_traceback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> None:
         raise ExceptionGroup("", [StoreError("full"), trio.BrokenResourceError()])

@@ -167,7 +167,11 @@ def _packs(reader: Reader, settings: Settings, problems: list[Problem]) -> Itera
 
 
 def _paths(reader: Reader, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
-    """The rule files, patterns expanded in alphabetical order; a pattern may match nothing yet."""
+    """The rule files, patterns expanded in alphabetical order; a pattern may match nothing yet.
+
+    A file that several names mean is one file.
+    """
+    known: set[Path] = set()
     for position, name in enumerate(settings.rules.files):
         try:
             found = _named(Path(name))
@@ -177,7 +181,10 @@ def _paths(reader: Reader, settings: Settings, problems: list[Problem]) -> Itera
             message = f"rules.files: there is no file {name}; mend the name or create it"
         if found is None:
             problems.append(Problem(reader.place(("rules", "files", position)), message))
-        yield from found or ()
+        for path in found or ():
+            if path.resolve() not in known:
+                known.add(path.resolve())
+                yield path
 
 
 def _named(path: Path) -> list[Path] | None:

@@ -56,6 +56,16 @@ def test_who_was_found_is_watched_and_is_no_change_of_what_was_written(tmp_path:
     assert list(with_eve.finding({"support": [UserId("dan")]}).orders.watch) == ["ann", "ben", "dan"]
 
 
+def test_a_rule_file_that_several_names_mean_is_read_once(tmp_path: Path) -> None:
+    config = write(tmp_path)
+    (tmp_path / "more" / "mine.yaml").write_text(
+        "rules: [{name: mine, when: {type: image}}]", encoding="utf-8"
+    )
+    names = 'files: ["more/*.yaml", more/mine.yaml, ./more/../more/mine.yaml], packs: []'
+    config.write_text(TEXT.replace('files: ["more/*.yaml"]', names), encoding="utf-8")
+    assert [rule.name for rule in read(config, {}).rules.rules] == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("agents", "expected"),
     [

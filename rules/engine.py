@@ -42,6 +42,7 @@ from rules.pacing import USUAL, Pacing
 from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
 from rules.text import Place, Problem
 
+MAX_CAUSES: Final = 100  # messages that `Because` names: a page may bring a thousand of one key
 LINK: Final = "link"
 """The annotation that holds the link made from `alerts.link`, unless the rule has its own."""
 
@@ -332,7 +333,7 @@ class _Cases:
     def _cause(self, key: StateKey, case: _Case, value: bytes | None) -> Cause:
         stored = self.states.get(key)
         return Cause(
-            messages=tuple(case.taken),
+            messages=tuple(case.taken[-MAX_CAUSES:]),
             tick=case.tick.due if case.tick else None,
             key=key.key,
             before=stored.value if stored else None,

@@ -32,15 +32,17 @@ from rules.model import Alert, AlertId, ListId, Message, MessageId, StateKey, Us
 
 HELP: Final = """Tell why an alert was raised and what became of it, or what the rules made of a message.
 
-Give the id of an alert, as `outbox show` has it, or of a message. A message that is in no alert is fetched
-from CometChat: with --user from the lists of these users, else from the lists in which it was read; or taken
-from recorded answers with --from. The rules, routes and users are those of the settings as they are now.
+Give the id of an alert, or how it begins, as `outbox list` has it; or the id of a message. A message that is
+in no alert is fetched from CometChat: with --user from the lists of these users, else from the lists in which
+it was read; or taken from recorded answers with --from. The rules, routes and users are those of the settings
+as they are now.
 
 Nothing of what people wrote is shown unless you say --text.
 
 Example: cometwatch explain 17700 --user superhero2
 """
 
+SHORTEST: Final = 6  # characters that an alert's id may be cut to
 MOST_ASKED: Final = 20  # lists that are asked for a message: each costs a request
 MOST_KEYS: Final = 50  # keys of one message that are looked up
 
@@ -69,17 +71,23 @@ def explain(
         desk = Desk.of(source, store, shows_text=text)
         if rule is not None:
             rule_named(desk.orders.rules, rule)
-        alert = store.alert(AlertId(id_)) if store else None
+        alert = _alert(store, id_) if store else None
         if alert is not None:
             _tell_alert(desk, alert, as_json=as_json)
         elif not (id_.isascii() and id_.isdigit() and len(id_) < 20):
             raise NotStored(
-                f"there is no alert {one_line(id_)}: `cometwatch outbox list` shows the entries and `outbox "
-                "show` the alert of one; of a message give the digits of its id"
+                f"there is no alert {one_line(id_)}, or several begin so: `cometwatch outbox list` shows "
+                "them; of a message give the digits of its id"
             )
         else:
             found = desk.found(MessageId(int(id_)), user or [], from_ or [], source)
             _tell_message(desk, *found, only=rule, as_json=as_json)
+
+
+def _alert(store: Store, id_: str) -> Alert | None:
+    """The alert of this id, or the only one whose id begins so. Digits alone are a message's."""
+    is_start = len(id_) >= SHORTEST and not id_.isdigit()
+    return store.alert(AlertId(id_)) or (store.alert_beginning(id_) if is_start else None)
 
 
 def _store(source: Given, stack: ExitStack, *, is_needed: bool) -> Store | None:

@@ -6,7 +6,7 @@ Each change is one short transaction; the running monitor takes it up within fiv
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,8 @@ from monitor.store.store import Store
 from monitor.store.values import Attempt, Entry, EntryId, EntryState, Mute
 from monitor.web.view import AlertView, EntryView
 from rules.model import RuleName
+
+SHORT: Final = 12  # characters of an alert's id, as `explain` takes it
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
 Ids = Annotated[
@@ -83,7 +85,7 @@ def list_entries(
     if as_json:
         print_json({"entries": [EntryView.of(entry) for entry in entries]})
         return
-    columns = ("id", "state", "receiver", "found", "rule", "alert", "reason")
+    columns = ("id", "state", "receiver", "found", "rule", "alert", "title", "reason")
     print_table(columns, map(_row, entries), empty="No entries.")
     if len(entries) == limit:
         say(f"only the latest {limit} are shown; --limit shows more")
@@ -94,8 +96,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
     title = f"{alert.title} (resolved)" if alert.status == "resolved" else alert.title
     state = f"{entry.state} (late)" if entry.late else str(entry.state)
     return (
-        str(entry.id), state, entry.receiver or "-", moment(alert.first_seen_at), alert.rule, title,
-        entry.reason or "",
+        str(entry.id), state, entry.receiver or "-", moment(alert.first_seen_at), alert.rule,
+        alert.id[:SHORT], title, entry.reason or "",
     )  # fmt: skip
 
 

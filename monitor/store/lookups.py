@@ -50,6 +50,11 @@ class Lookups(Reads):
         rows = self._rows(ENTRIES.where(entries.c.alert_id == alert_id).order_by(entries.c.id))
         return [entry_of(row) for row in rows]
 
+    def alert_beginning(self, start: str) -> Alert | None:
+        """The alert whose id begins so, if there is just one."""
+        rows = self._rows(select(CURRENT).where(alerts.c.id.startswith(start, autoescape=True)).limit(2))
+        return rows[0]["alert"] if len(rows) == 1 else None
+
     def sending(self, notification: NotificationId) -> Sending | None:
         told = select(func.count()).where(entries.c.notification == notification).scalar_subquery()
         columns = [notifications.c[name] for name in Sending.__struct_fields__ if name != "alerts"]

@@ -102,6 +102,12 @@ def test_an_alert_for_people(desk: Desk, alert: str) -> None:
     assert "s3cret" not in shown.output
 
 
+def test_an_alert_by_how_its_id_begins(desk: Desk, alert: str) -> None:
+    assert alert[:12] in desk("outbox", "list").stdout
+    assert desk("explain", alert[:12]).stdout == desk("explain", alert).stdout
+    assert desk("explain", alert[:5]).exit_code == 1
+
+
 def test_what_people_wrote_is_shown_to_who_asks_for_it(desk: Desk, alert: str) -> None:
     shown = desk("explain", alert, "--text").stdout
     assert "text: my s3cret refund" in shown
@@ -261,7 +267,7 @@ def test_of_many_rules_those_that_had_to_do_with_it_are_told_in_full(desk: Desk)
 @pytest.mark.usefixtures("alert")
 def test_what_is_not_there(desk: Desk) -> None:
     (line,) = desk.refused("explain", "a1b2", code=1)
-    assert line.startswith("cometwatch: there is no alert a1b2: `cometwatch outbox list` shows the entries")
+    assert line.startswith("cometwatch: there is no alert a1b2, or several begin so: `cometwatch outbox")
     (line,) = desk.refused("explain", "1777", "--rule", "zzz", code=2)
     assert line == 'cometwatch: there is no rule "zzz": `cometwatch rules list` shows them'
     (line,) = desk.refused("explain", "1777", "--from", "nowhere.json", code=2)

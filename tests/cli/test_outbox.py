@@ -29,7 +29,7 @@ def the_dead(desk: Desk) -> str:
 
 def test_list_for_people(desk: Desk) -> None:
     header, *rows = desk("outbox", "list").stdout.splitlines()
-    assert header.split() == ["id", "state", "receiver", "found", "rule", "alert", "reason"]
+    assert header.split() == ["id", "state", "receiver", "found", "rule", "alert", "title", "reason"]
     assert len(rows) == 3
     assert any("dead" in row and "Missed call" in row and "answered 404" in row for row in rows)
 

@@ -174,7 +174,7 @@ def _paths(reader: Reader, settings: Settings, problems: list[Problem]) -> Itera
     known: set[Path] = set()
     for position, name in enumerate(settings.rules.files):
         try:
-            found = _named(Path(name))
+            found = rule_files(Path(name))
         except OSError as error:  # a folder that may not be searched, a name that is too long
             found, message = None, f"rules.files: {name} can't be looked up: {error.strerror or error}"
         else:
@@ -187,7 +187,7 @@ def _paths(reader: Reader, settings: Settings, problems: list[Problem]) -> Itera
                 yield path
 
 
-def _named(path: Path) -> list[Path] | None:
+def rule_files(path: Path) -> list[Path] | None:
     """The files that a name or pattern of `rules.files` means; None if a plain name means none."""
     if _is_pattern(path):
         return sorted(found for found in path.parent.glob(path.name) if found.is_file())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli.given import AsJson, Given, given, print_json
-from monitor.configuration import Configuration, complete, routes
+from monitor.configuration import Configuration, complete, routes, rule_files
 from monitor.delivery.policy import RouteSpec
 from monitor.feasibility import broken_promises, seldom_updates
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
@@ -107,6 +108,7 @@ def examine(given: Given) -> Findings:
     found.problems += broken_promises(reader, configuration, configuration.terms)
     found.problems += seldom_updates(reader, configuration, len(configuration.terms))
     found.problems += empty_files(reader, configuration)
+    found.problems += nothing_to_find(reader, configuration)
     rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))
     if settings.receivers:
@@ -141,6 +143,18 @@ def empty_files(reader: Reader, configuration: Configuration) -> Iterator[Proble
             place = reader.place(("watch", "cohorts", position, "file"))
             message = f'{cohort.file} names nobody: cohort "{cohort.name}" watches no user'
             yield Problem(place, message, is_warning=True)
+
+
+def nothing_to_find(reader: Reader, configuration: Configuration) -> Iterator[Problem]:
+    """A warning for each pattern that no rule file fits, and if there is no rule at all."""
+    for position, name in enumerate(configuration.settings.rules.files):
+        if not rule_files(Path(name)):
+            message = f"rules.files: no file fits {name} yet; mend it if there should be one"
+            yield Problem(reader.place(("rules", "files", position)), message, is_warning=True)
+    if not configuration.rules.rules:
+        message = "there is no rule: nothing will ever be found"
+        example = "rules: {packs: [missed-calls]}"
+        yield Problem(reader.place(("rules",)), message, example, is_warning=True)
 
 
 def unreachable(

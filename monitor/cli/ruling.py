@@ -80,6 +80,8 @@ def list_rules(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         return
     columns = ("rule", "kind", "severity", "mode", "pack", "24 h", "7 d", "last")
     print_table(columns, map(_row, views), empty="There are no rules: rules.packs and rules.files name them.")
+    if any(view.paced for view in views):
+        say("* held back at times by a calendar, a cooldown or a limit: `rules show NAME` tells which")
 
 
 def show(

@@ -125,6 +125,14 @@ def test_a_file_that_names_nobody_is_warned_of(desk: Desk) -> None:
     assert 'agents.txt names nobody: cohort "agents" watches no user' in result.stderr
 
 
+def test_a_pattern_that_fits_no_file_and_no_rule_at_all_are_warned_of(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text() + "rules: {packs: [], files: ['ruels/*.yaml']}\n")
+    result = desk("check")
+    assert result.exit_code == 0
+    assert "ruels/*.yaml yet; mend it if there should be one" in result.stderr
+    assert "warning: there is no rule: nothing will ever be found; for example rules: {packs" in result.stderr
+
+
 def test_no_budget_on_sale_keeps_some_promises(desk: Desk) -> None:
     users = ", ".join(f"u{number}" for number in range(600))
     (line,) = wrong_promises(desk, f"users: [{users}]", requests=20_000, poll="{max_staleness: 2s}")

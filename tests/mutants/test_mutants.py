@@ -56,6 +56,7 @@ def test_what_is_changed(source: str, made: list[str]) -> None:
         "T = TypeVar('T')",
         "LIMIT: Final = 8 << 20",
         "x: 'A'",
+        "x = zip(a, b, strict=True)",
     ],
 )
 def test_what_is_left_alone(source: str) -> None:

@@ -26,13 +26,13 @@ from monitor.history.fetching import Fetched, Step, fetch
 from monitor.history.recorded import cached
 from monitor.history.shelf import Place, path_of
 from monitor.lists import APP, GROUP, ONE_FOR_ALL, guid_of, is_person, list_called, place_of
-from monitor.logs import quietly
+from monitor.logs import one_line, quietly
 from monitor.probe import is_well
 from monitor.rehearsal import in_event_order
 from monitor.schedule.budget import Budget
 from monitor.settings import Settings
 from monitor.settings.model import Api
-from monitor.source.client import Client
+from monitor.source.client import Client, SourceError
 from rules.model import ListId, UserId
 
 
@@ -161,6 +161,7 @@ def _fetched(
             folder=folder,
             is_redacted=redact,
             tell=progress.told,
+            waits=progress.waits,
             random=Random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
@@ -206,6 +207,12 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def waits(self, error: SourceError) -> None:
+        """Said once for each trouble, on a terminal or not: else a minute passes without a word."""
+        self._bar.console.print(
+            f"{one_line(str(error))}; asking again for a minute", markup=False, soft_wrap=True
+        )
 
     def told(self, step: Step) -> None:
         back = (step.begins - self._since).total_seconds() if step.begins else 0.0

@@ -64,16 +64,25 @@ async def fetch(
     folder: Path,
     is_redacted: bool = False,
     tell: Callable[[Step], None] = lambda _: None,
+    waits: Callable[[SourceError], None] = lambda _: None,
     random: Random,
 ) -> Fetched:
     """Bring the cache in `folder` up to now and back to `since`, for each of `places`.
 
     One request a list looks for news; then only what is not there yet is asked for. Every page is kept before
     the next one is asked, so cancelled, or failing with a SourceError after some patience, it leaves whole
-    pages, and the next call goes on from there. Raises HistoryError when the cache can't be used.
+    pages, and the next call goes on from there. `waits` hears of the first failure of a trouble that is
+    waited for. Raises HistoryError when the cache can't be used.
     """
     fetching = Fetching(
-        client, allowance, since=since, folder=folder, is_redacted=is_redacted, tell=tell, random=random
+        client,
+        allowance,
+        since=since,
+        folder=folder,
+        is_redacted=is_redacted,
+        tell=tell,
+        waits=waits,
+        random=random,
     )
     waiting = iter(dict.fromkeys(places))
     async with trio.open_nursery() as nursery:
@@ -94,6 +103,7 @@ class Fetching:
         folder: Path,
         is_redacted: bool,
         tell: Callable[[Step], None],
+        waits: Callable[[SourceError], None],
         random: Random,
     ) -> None:
         self.requests = 0
@@ -105,6 +115,8 @@ class Fetching:
         self._folder = folder
         self._is_redacted = is_redacted
         self._tell = tell
+        self._waits = waits
+        self._is_troubled = False
         self._random = random
 
     async def work(self, waiting: Iterator[Place]) -> None:
@@ -148,8 +160,12 @@ class Fetching:
                 failures += 1
                 if failures >= PATIENCE:
                     raise
+                if not self._is_troubled:
+                    self._is_troubled = True
+                    self._waits(error)
                 await trio.sleep(self._pause(error, failures))
             else:
+                self._is_troubled = False
                 self._allowance.learn(page.rate, api_now=page.received_at + page.skew)
                 return page
 

@@ -6,7 +6,7 @@ import gzip
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ from monitor.history.fetching import Fetched, Step, fetch
 from monitor.history.shelf import HistoryError, Place, Shelf, path_of, read
 from monitor.schedule.budget import Budget
 from monitor.simulator import Fault, Faults, Note, Options, World, build
-from monitor.source.client import BadKey, BadResponse, Client, MessageQuery, ServerError
+from monitor.source.client import BadKey, BadResponse, Client, MessageQuery, ServerError, SourceError
 from monitor.source.transport import open_http
 from tests.source.serving import KEY
 
@@ -43,6 +43,7 @@ class Archive:
     client: Client
     allowance: Allowance
     folder: Path
+    troubles: list[SourceError] = field(default_factory=list)
 
     async def fetch(
         self, *places: Place, days: float = 1000, is_redacted: bool = False, steps: list[Step] | None = None
@@ -55,6 +56,7 @@ class Archive:
             folder=self.folder,
             is_redacted=is_redacted,
             tell=(steps if steps is not None else []).append,
+            waits=self.troubles.append,
             random=Random(1),
         )
 
@@ -189,6 +191,7 @@ async def test_what_passes_is_waited_for(archive: Archive, autojump_clock: MockC
     fetched = await archive.fetch(ANN)
     assert archive.kept(ANN) == ids
     assert 5 + 3 <= fetched.requests <= 5 + 5  # one request may meet two troubles
+    assert 1 <= len(archive.troubles) <= 3  # each is told once, not each failure
 
 
 async def test_what_does_not_pass_is_told_and_what_was_read_is_kept(

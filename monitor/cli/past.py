@@ -162,6 +162,7 @@ def _sources(name: str) -> Iterator[Source]:
     """A path that exists is a path; else it is the name of a pack."""
     from monitor.settings.text import source_of
     from rules import spec
+    from rules.grammar import did_you_mean
 
     path = Path(name)
     if path.is_dir():
@@ -172,8 +173,12 @@ def _sources(name: str) -> Iterator[Source]:
         yield from map(source_of, found)
     elif path.is_file() or "/" in name or path.suffix:
         yield source_of(path)
-    else:
+    elif name in spec.PACKS:
         yield spec.pack(name)
+    else:
+        close = did_you_mean(name, spec.PACKS)
+        packs = ", ".join(spec.PACKS)
+        raise ConfigError(f"there is no file, folder or pack {name}{close}; the packs are {packs}")
 
 
 def split(names: str) -> list[str]:

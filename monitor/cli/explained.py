@@ -9,15 +9,13 @@ from typing import Final
 import typer
 
 from monitor.cli.given import moment, print_table, say, span
-from monitor.explain.looking import Answer, Looked, Reached, Remembered
+from monitor.explain.looking import Looked, Reached, Remembered
 from monitor.explain.secrecy import changes
 from monitor.explain.story import Cause, Story, Told, kind_of
 from monitor.logs import one_line
 from rules.engine import Rule
 from rules.model import Alert, Message
 from rules.tracing import Traced
-
-MOST_DETAILS: Final = 20  # rules that are told in full, if none is named
 
 # --- an alert ---------------------------------------------------------------------------------------------
 
@@ -30,6 +28,7 @@ def show_alert(
     traces: Mapping[str, Mapping[str, Traced]],
     *,
     shows_text: bool,
+    shows_state: bool,
 ) -> None:
     """Everything of one alert. `traces` are those of each message, by its id."""
     _echo(_head(alert))
@@ -37,7 +36,7 @@ def show_alert(
     steps = [(instant(step.at), _after(step.after_s), step.what) for step in told.steps]
     print_table(("when", "after", "what"), steps, empty="")
     _section("Why")
-    _echo(line for cause in told.causes for line in _cause_lines(cause))
+    _echo(line for cause in told.causes for line in _cause_lines(cause, shows_state=shows_state))
     _echo([] if told.causes else ["it is not recorded: the alert was found by an older version"])
     _section("Who was told")
     columns = ("entry", "of", "receiver", "state", "after", "why")
@@ -70,14 +69,15 @@ def _skewed(told: Story) -> str:
     return f" (CometChat's is {span(abs(told.skew_s))} {'ahead' if told.skew_s > 0 else 'behind'})"
 
 
-def _cause_lines(cause: Cause) -> Iterator[str]:
+def _cause_lines(cause: Cause, *, shows_state: bool) -> Iterator[str]:
     by = [f"message {', '.join(map(str, cause.messages))}"] if cause.messages else []
     by += [f"nothing that came up to {instant(cause.tick)} of CometChat's clock"] if cause.tick else []
     by += [f"in the list of {cause.list}"] if cause.list else []
     yield f"{instant(cause.at)}  {cause.what} by {', '.join(by) or 'what was known'}"
     if cause.key is not None:
-        yield f"  what the rule knows of {cause.key}:"
-        yield from (f"    {change}" for change in cause.changes)
+        yield f"  what the rule knew of {cause.key} then:"
+        yield from (f"    {line}" for line in cause.words)
+        yield from (f"    {change}" for change in cause.changes if shows_state)
 
 
 def _told_row(told: Told) -> tuple[str, ...]:
@@ -113,8 +113,8 @@ def show_message(
         _echo([f"{one.list}: {one.what}" for one in lists] or ["no list that is read could bring it"])
 
 
-def show_looked(looked: Sequence[Looked], *, in_full: bool) -> None:
-    """What the rules made of a message; `in_full` however many they are."""
+def show_looked(looked: Sequence[Looked], *, in_full: bool, shows_state: bool) -> None:
+    """What the rules made of a message: each in a line, and those that it concerns, or all, `in_full`."""
     _section("What the rules made of it")
     rows = [(one.rule, one.kind, one.answer, one.why) for one in looked]
     print_table(("rule", "kind", "answer", "why"), rows, empty="There are no rules.")
@@ -122,21 +122,22 @@ def show_looked(looked: Sequence[Looked], *, in_full: bool) -> None:
         if one.traces or one.remembered:
             _section(f"{one.rule}: {one.answer}")
             _echo(_traces_lines(one.traces))
-            _echo(line for key in one.remembered for line in _remembered_lines(key))
+            _echo(line for key in one.remembered for line in _remembered_lines(key, shows_state=shows_state))
     if alerts := [alert for one in looked for alert in one.alerts]:
         say(f"what became of it: cometwatch explain {alerts[0]}")
 
 
 def _worth_telling(looked: Sequence[Looked]) -> Sequence[Looked]:
-    if len(looked) <= MOST_DETAILS:
-        return looked
-    say("only rules that had to do with it are told in full; --rule NAME tells of another one")
-    return [one for one in looked if one.answer is not Answer.NO]
+    told = [one for one in looked if one.is_concerned]
+    if len(told) < len(looked):
+        say("rules that it does not concern are told in a line each; --rule NAME tells of one in full")
+    return told
 
 
-def _remembered_lines(key: Remembered) -> Iterator[str]:
+def _remembered_lines(key: Remembered, *, shows_state: bool) -> Iterator[str]:
     yield f"  what the rule knows of {key.key} now:" + ("" if key.state else " nothing")
-    yield from (f"    {part}" for part in (changes(None, key.state) if key.state else ()))
+    yield from (f"    {line}" for line in key.words)
+    yield from (f"    {part}" for part in (changes(None, key.state) if key.state and shows_state else ()))
     if key.due is not None:
         lists = ", ".join(key.waits_for) or "every list"
         yield f"  judged again when {lists} was read past {moment(key.due)}"

@@ -37,7 +37,8 @@ in no alert is fetched from CometChat: with --user from the lists of these users
 it was read; or taken from recorded answers with --from. The rules, routes and users are those of the settings
 as they are now.
 
-Nothing of what people wrote is shown unless you say --text.
+What a rule remembers is told in words, with --state as it is stored, too. Nothing of what people wrote is
+shown unless you say --text.
 
 Example: cometwatch explain 17700 --user superhero2
 """
@@ -63,6 +64,9 @@ def explain(
     ] = None,
     rule: Annotated[str | None, typer.Option(help="Tell of this rule only.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Show what people wrote, too.")] = False,
+    state: Annotated[
+        bool, typer.Option("--state", help="Show what rules remember as it is stored, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     source = given(ctx)
@@ -73,7 +77,7 @@ def explain(
             rule_named(desk.orders.rules, rule)
         alert = _alert(store, id_) if store else None
         if alert is not None:
-            _tell_alert(desk, alert, as_json=as_json)
+            _tell_alert(desk, alert, shows_state=state, as_json=as_json)
         elif not (id_.isascii() and id_.isdigit() and len(id_) < 20):
             raise NotStored(
                 f"there is no alert {one_line(id_)}, or several begin so: `cometwatch outbox list` shows "
@@ -81,7 +85,7 @@ def explain(
             )
         else:
             found = desk.found(MessageId(int(id_)), user or [], from_ or [], source)
-            _tell_message(desk, *found, only=rule, as_json=as_json)
+            _tell_message(desk, *found, only=rule, shows_state=state, as_json=as_json)
 
 
 def _alert(store: Store, id_: str) -> Alert | None:
@@ -223,7 +227,7 @@ def _recorded(id_: MessageId, files: Sequence[Path]) -> Message:
     raise NotStored(f"message {id_} is not in {', '.join(map(str, files))}")
 
 
-def _tell_alert(desk: Desk, alert: Alert, *, as_json: bool) -> None:
+def _tell_alert(desk: Desk, alert: Alert, *, shows_state: bool, as_json: bool) -> None:
     record = desk.record(alert)
     told = story(record, routes=desk.orders.routes, watch=desk.orders.watch, shows_text=desk.shows_text)
     rule = next((one for one in desk.orders.rules.rules if one.name == alert.rule), None)
@@ -234,7 +238,7 @@ def _tell_alert(desk: Desk, alert: Alert, *, as_json: bool) -> None:
         if rule is not None
     }
     if not as_json:
-        show_alert(alert, told, rule, messages, traces, shows_text=desk.shows_text)
+        show_alert(alert, told, rule, messages, traces, shows_text=desk.shows_text, shows_state=shows_state)
         return
     looks_for = rule.describe() if rule else None
     texts = {"texts": {str(one.id): one.text for one in messages}} if desk.shows_text else {}
@@ -242,7 +246,9 @@ def _tell_alert(desk: Desk, alert: Alert, *, as_json: bool) -> None:
     print_json({"alert": AlertView.of(alert), **explained})
 
 
-def _tell_message(desk: Desk, message: Message, place: str, *, only: str | None, as_json: bool) -> None:
+def _tell_message(
+    desk: Desk, message: Message, place: str, *, only: str | None, shows_state: bool, as_json: bool
+) -> None:
     record = desk.message_record(message)
     case = Case(
         orders=desk.orders, message=message, record=record, now=system_wall(), shows_text=desk.shows_text
@@ -252,7 +258,7 @@ def _tell_message(desk: Desk, message: Message, place: str, *, only: str | None,
     notes = [*remarks(desk.orders, message, record), *_stale(desk)]
     if not as_json:
         show_message(message, place, lists, notes, shows_text=desk.shows_text)
-        show_looked(looked, in_full=only is not None)
+        show_looked(looked, in_full=only is not None, shows_state=shows_state)
         return
     facts = {"id": str(message.id), "sent_at": message.sent_at, "what": kind_of(message), "found": place}
     shown = {"text": message.text} if desk.shows_text else {}

@@ -10,6 +10,7 @@ from enum import StrEnum
 from msgspec.structs import replace
 
 from monitor.evaluation import Orders
+from monitor.explain.states import in_words
 from monitor.explain.story import shown_state
 from monitor.lists import APP, concerns, group_list
 from monitor.store.values import Closure, Entry, Reject, UserRow
@@ -17,8 +18,6 @@ from rules.engine import Rule, RuleSet, step, wanted
 from rules.kinds.base import Correlating
 from rules.model import Alert, AlertId, ListId, Message, State, StateKey, Timer, Value
 from rules.tracing import Traced, trace
-
-MOST_WHYS = 3  # parts of a condition that are named in one line
 
 
 class Answer(StrEnum):
@@ -48,6 +47,7 @@ class Remembered(Value, frozen=True, kw_only=True, omit_defaults=False):
     """What a rule remembers under one key that the message has to do with."""
 
     key: str
+    words: tuple[str, ...] = ()  #: it, for people
     state: str | None = None  #: now, as JSON
     due: datetime | None = None  #: when it is judged again if nothing comes
     waits_for: tuple[
@@ -67,6 +67,12 @@ class Looked(Value, frozen=True, kw_only=True, omit_defaults=False):
     traces: Mapping[str, Traced] = {}  #: each of its conditions, by the key it stands under
     remembered: tuple[Remembered, ...] = ()
     alerts: tuple[AlertId, ...] = ()
+
+    @property
+    def is_concerned(self) -> bool:
+        """Whether the rule took the message, or its conditions hold: then there is more to tell of it."""
+        holds = bool(self.traces) and all(traced.value for traced in self.traces.values())
+        return self.answer is not Answer.NO or holds
 
 
 class Reached(Value, frozen=True, kw_only=True, omit_defaults=False):
@@ -188,8 +194,7 @@ def _counted(keys: Sequence[StateKey], record: MessageRecord) -> str:
 def _why_not(case: Case, rule: Rule, traces: Mapping[str, Traced]) -> str:
     missed = [why for traced in traces.values() if traced.value is False for why in whys(traced)]
     if missed:
-        more = f"; and {len(missed) - MOST_WHYS} more" if len(missed) > MOST_WHYS else ""
-        return "; ".join(missed[:MOST_WHYS]) + more
+        return missed[0] + (f"; and {len(missed) - 1} more" if missed[1:] else "")
     if isinstance(rule.logic, Correlating):
         return f"a row of this sort has no part in what it looks at: {rule.logic.describe()}"
     if not rule.logic.test(case.message, case.orders.watch):
@@ -219,10 +224,12 @@ def in_brief(traced: Traced) -> str:
 
 
 def _remembered(key: StateKey, record: MessageRecord, *, shows_text: bool) -> Remembered:
-    state, timer = record.states.get(key), record.timers.get(key)
+    stored, timer = record.states.get(key), record.timers.get(key)
+    state = stored.value.decode("utf-8", "replace") if stored else None
     return Remembered(
         key=key.key,
-        state=shown_state(state.value.decode("utf-8", "replace"), shows_text=shows_text) if state else None,
+        words=in_words(state) if state else (),
+        state=shown_state(state, shows_text=shows_text),
         due=timer.due if timer else None,
         waits_for=timer.lists if timer else (),
         closed=tuple(f"{_time(one.at)}: {one.reason}" for one in record.closures if one.key == key),

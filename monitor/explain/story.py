@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from monitor.delivery.policy import RouteSpec, label_sets
 from monitor.explain.secrecy import changes, without_text
+from monitor.explain.states import change_in_words
 from monitor.store.lookups import Sending
 from monitor.store.values import Attempt, Closure, Entry, EntryState, Kind, NotificationId, Reason
 from rules.model import Alert, ListId, Message, MessageId, Status, Value, WatchSet
@@ -41,7 +42,8 @@ class Cause(Value, frozen=True, kw_only=True, omit_defaults=False):
     tick: datetime | None = None
     list: ListId | None = None  #: whose rows or passing time it was
     key: str | None = None
-    changes: tuple[str, ...] = ()  #: of the state, in words
+    words: tuple[str, ...] = ()  #: what the rule remembered then, and before
+    changes: tuple[str, ...] = ()  #: of the state, part by part
     before: str | None = None  #: the state as JSON
     after: str | None = None
 
@@ -199,6 +201,7 @@ def _cause(reason: Reason, *, shows_text: bool) -> Cause:
     because = reason.because
     before = shown_state(because.before, shows_text=shows_text)
     after = shown_state(because.after, shows_text=shows_text)
+    has_state = because.key is not None
     return Cause(
         what=said_of(reason),
         at=reason.at,
@@ -206,7 +209,8 @@ def _cause(reason: Reason, *, shows_text: bool) -> Cause:
         tick=because.tick,
         list=reason.list,
         key=because.key,
-        changes=changes(before, after) if because.key is not None else (),
+        words=change_in_words(because.before, because.after) if has_state else (),
+        changes=changes(before, after) if has_state else (),
         before=before,
         after=after,
     )

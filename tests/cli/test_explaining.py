@@ -135,7 +135,9 @@ def test_a_message_of_an_alert_is_not_asked_for(desk: Desk, alert: str) -> None:
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert "ben: read past it, up to 1777" in lines
     assert f"refund match raised alert {alert}, firing: ops delivered" in lines
-    assert "no when: an attachment (exe), found no attachment" in lines
+    assert 'yes when: the word "refund", found a text of 16 characters' in lines
+    assert "shy match no not so: an attachment (exe), found no attachment" in lines
+    assert "no when: an attachment (exe), found no attachment" not in lines
     assert f"cometwatch explain {alert}" in shown.stderr
     assert "s3cret" not in shown.output
 
@@ -245,8 +247,45 @@ def test_who_was_discovered_is_watched(desk: Desk) -> None:
     assert found["notes"] == []
 
 
-def test_of_many_rules_those_that_had_to_do_with_it_are_told_in_full(desk: Desk) -> None:
-    rules = [f"{{name: r{number}, kind: match, when: {{text: word{number}}}}}" for number in range(30)]
+def test_what_a_rule_remembers_is_told_in_words_unless_its_state_is_asked_for(desk: Desk) -> None:
+    text = "rules: [{name: many, kind: count, when: {text: refund}, at_least: 2, within: 1h}]"
+    (desk.folder / "rules.yaml").write_text(text, "utf-8")
+    again = replace(ASKED, id=MessageId(1778), sent_at=after(seconds=1))
+    rules = load([Source("rules.yaml", text)], app=APP)
+    outcome = step(rules, WATCH, {}, [ASKED, again], now=after(seconds=3))
+    [found] = outcome.alerts
+    with open_store(desk.folder / "store.db") as store, store.write() as tx:
+        tx.add_users([UserId("ben")], NOON)
+        finding = Finding(alert=found, routes=(Route(receiver="ops"),))
+        tx.commit(
+            Commit(
+                uid=UserId("ben"),
+                expected=Cursor(),
+                states=outcome.states,
+                findings=(finding,),
+                because=outcome.because,
+            )
+        )
+    first = "the first sent at 2026-03-01 12:00:00Z, the last at 12:00:01Z"
+    now, then = ("remembers 2 messages", ""), ("remembers 2 messages (before: 0)", " (before: none)")
+    for asked, (count, was) in (("1777", now), (str(found.id), then)):
+        line = f"    {count}, {first}; 1 alert told, 1 open{was}"
+        shown, stored = desk("explain", asked).stdout, desk("explain", asked, "--state").stdout
+        assert line in shown.splitlines()
+        assert line in stored.splitlines()
+        assert "rows: 0 -> 2" in stored
+        assert "rows: 0 -> 2" not in shown
+        assert "s3cret" not in stored
+    assert "s3cret" in desk("explain", "1777", "--state", "--text").stdout
+    [cause] = desk.json("explain", str(found.id))["story"]["causes"]
+    assert cause["words"][0].startswith("remembers 2 messages (before: 0)")
+    assert json.loads(cause["after"])["rows"][0][1] == 1777
+    [rule] = desk.json("explain", "1777")["rules"]
+    assert rule["remembered"][0]["words"] == [f"remembers 2 messages, {first}; 1 alert told, 1 open"]
+
+
+def test_only_rules_that_it_concerns_are_told_in_full(desk: Desk) -> None:
+    rules = [f"{{name: r{number}, kind: match, when: {{text: word{number}}}}}" for number in range(7, 10)]
     (desk.folder / "rules.yaml").write_text(f"rules: [{', '.join(rules)}]", "utf-8")
     page = recorded(
         desk,
@@ -257,7 +296,7 @@ def test_of_many_rules_those_that_had_to_do_with_it_are_told_in_full(desk: Desk)
     shown = desk("explain", "1700", "--from", page)
     assert "r7: matches" in shown.stdout
     assert "r8: no" not in shown.stdout
-    assert "--rule NAME tells of another one" in shown.stderr
+    assert "--rule NAME tells of one in full" in shown.stderr
     assert "r8: no" in desk("explain", "1700", "--from", page, "--rule", "r8").stdout
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from monitor.delivery.policy import RouteSpec
+from monitor.explain.states import STRANGE
 from monitor.explain.story import AlertRecord, Cause, Story, story
 from monitor.store.lookups import Sending
 from monitor.store.values import (
@@ -204,6 +205,7 @@ def test_states_are_shown_without_what_people_wrote_unless_asked_for() -> None:
             messages=(MessageId(1),),
             list=ANNA,
             key="s1",
+            words=(STRANGE,),
             changes=("rows: 0 -> 1, new [1]",),
             after='{"rows":[1]}',
         ),
@@ -212,7 +214,7 @@ def test_states_are_shown_without_what_people_wrote_unless_asked_for() -> None:
 
 def test_a_rule_without_state_has_no_changes() -> None:
     [cause] = told(replace(RECORD, reasons=(replace(RAISED, because=because()),))).causes
-    assert (cause.key, cause.changes) == (None, ())
+    assert (cause.key, cause.words, cause.changes) == (None, (), ())
 
 
 def test_routes_say_what_they_want() -> None:

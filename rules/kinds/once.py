@@ -25,7 +25,9 @@ class Once(Episodic):
         state = replace(state, seen=max(state.seen, newest))
         ruling = super().judge(key, state, tick=tick, watch=watch, now=now)
         return dataclasses.replace(
-            ruling, found=tuple(found for found in ruling.found if found.resolution is None)
+            ruling,
+            state=ruling.state and replace(ruling.state, told=tuple(map(_whole, ruling.state.told))),
+            found=tuple(found for found in ruling.found if found.resolution is None),
         )
 
     def _wait(self, *_: object) -> None:
@@ -33,3 +35,9 @@ class Once(Episodic):
 
     def end(self, told: Told) -> str:  # noqa: ARG002 - they all end alike
         return "it happened, and is over"
+
+
+def _whole(one: Told) -> Told:
+    """What late rows have added to an episode is told with it, though they may divide it again."""
+    is_short = one.closed is not None and one.closed < one.last
+    return replace(one, closed=one.last) if is_short else one

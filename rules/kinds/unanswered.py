@@ -21,6 +21,7 @@ from rules.kinds import match
 from rules.kinds.answers import lasted, speaker
 from rules.kinds.base import Kind
 from rules.kinds.episodes import (
+    GRACE,
     Episode,
     Episodic,
     Filter,
@@ -141,10 +142,14 @@ class Unanswered(Episodic):
         if asked is not None and asked.row < left.rows[0]:  # of too many, it is the one to keep
             left = msgspec.structs.replace(left, rows=(asked.row, *left.rows))
         first = left.rows[0].at
+        # Rows that lie within a question may come for some time after it is over.
         cut = (
             one.first
             for one in episodes
-            if one.first < first and (first <= one.last or any(told.touches(one) for told in story.open))
+            if one.first < first
+            and (
+                first <= one.last or one.last + GRACE >= now or any(told.touches(one) for told in story.open)
+            )
         )
         begins = min(cut, default=None)
         if begins is None or (pending is not None and begins >= pending):

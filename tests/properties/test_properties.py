@@ -30,7 +30,7 @@ def test_a_kind_tells_what_its_model_tells(kind: str) -> None:
         (
             "sequence",
             "2026-sequence-1292",
-        ),  # late rows joined what was told to a later run, others cut it off
+        ),  # late rows joined a later run to it, others parted them
         ("sequence", "2026-sequence-1922"),
         ("sequence", "2026-sequence-14697"),
         ("sequence", "2026-sequence-20626"),

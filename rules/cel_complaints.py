@@ -109,6 +109,7 @@ def _overload(name: str, types: str) -> str:
     return f"{name} does not take ({types})"
 
 
+QUOTE: Final = "'"
 SIGNS: Final = {"and": "&&", "or": "||", "not": "!", "=": "==", "<>": "!=", "&": "&&", "|": "||"}
 
 
@@ -121,7 +122,7 @@ def _syntax(said: str) -> str:
     if not unexpected:
         return f"this is not CEL: {said}"
     word = unexpected.group(1).strip()
-    if word[:1] in "\"'":
-        return f"the text that begins with {word[0]} does not end"
+    if word[:1] in "\"'":  # nothing stands between the library's quote and the one that is not closed
+        return f"the text that begins with {word[:1] or QUOTE} does not end"
     written = SIGNS.get(word.lower())
     return f"{word} does not belong here{f': write {written}' if written else ''}"

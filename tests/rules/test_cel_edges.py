@@ -431,3 +431,9 @@ def whole(text: str, message: Message | None = None) -> bool:
 )
 def test_an_expression_over_all_that_there_is(text: str) -> None:
     assert whole(text)
+
+
+@pytest.mark.parametrize("text", ["'vip& true", "message.text == 'a' || 'b", "'", "'a' in ('b"])
+def test_a_text_that_does_not_end_is_told_wherever_its_quotes_stand(text: str) -> None:
+    with pytest.raises(ExpressionError, match="the text that begins with ' does not end"):
+        check(text, ())

@@ -179,7 +179,9 @@ class Spike(Episodic):
         dues: list[int] = []
         for stretches in self._chained(self._sparse(times, totals, since=since, seen=story.seen)):
             lull = self._lull(stretches, story)
-            lulls += [lull] if lull.marks else []
+            # One that no row marks any longer may be what was told, only shorter.
+            is_known = lull.first <= story.seen and any(one.touches(lull) for one in story.open)
+            lulls += [lull] if lull.marks or is_known else []
             if not any(one.touches(lull) for one in story.open):
                 dues += [mark.at for mark in self._marks(stretches, story.rows) if mark.at > story.seen]
         return lulls, min(dues, default=None)

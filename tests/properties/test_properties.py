@@ -34,6 +34,7 @@ def test_a_kind_tells_what_its_model_tells(kind: str) -> None:
         ("sequence", "2026-sequence-1922"),
         ("sequence", "2026-sequence-14697"),
         ("sequence", "2026-sequence-20626"),
+        ("spike", "77-spike-27830"),  # a late row made a lull shorter than all that had marked it
         ("unanswered", "2026-unanswered-643"),  # a late question within one that was given up and forgotten
     ],
 )

@@ -202,11 +202,11 @@ async def test_packed_answers_are_unpacked() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [
-        (gzip.compress(EMPTY_PAGE)[:-9], "gzip"),
+        (gzip.compress(EMPTY_PAGE, mtime=0)[:-9], "gzip"),
         (b"\x1f\x8bnot gzip at all", "gzip"),
         (EMPTY_PAGE, "gzip"),
         (zlib.compress(EMPTY_PAGE), "br"),
-        (gzip.compress(b" " * 2_000_000), "gzip"),
+        (gzip.compress(b" " * 2_000_000, mtime=0), "gzip"),
         (b" " * 2_000_000, "identity"),
     ],
 )

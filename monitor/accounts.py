@@ -20,7 +20,7 @@ from monitor.metrics import Metrics
 from monitor.second_look import Compared, Record, begun, compare, looked, remember
 from monitor.source.pages import Page
 from monitor.store.store import Tx
-from monitor.store.values import Commit, Counts, Cursor, Fetched, Mute, Reject, UserRow
+from monitor.store.values import Commit, Counts, Cursor, Fetched, Reject, Silence, UserRow
 from monitor.store.writer import Writer
 from monitor.timers import Timers
 from monitor.updates import asked_again
@@ -67,7 +67,7 @@ class Accounts:
         nudge: Callable[[Iterable[str]], None],
     ) -> None:
         self.orders = orders
-        self.mutes: tuple[Mute, ...] = ()
+        self.silences: tuple[Silence, ...] = ()
         self.timers = timers
         self.skew = timedelta()  #: CometChat's clock minus ours
         self._writer = writer
@@ -154,7 +154,7 @@ class Accounts:
             ),
         )
         read = (*(message.id for message in taken.fresh), *_numbers(rejects))
-        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
+        orders, silences, now, skew = self.orders, self.silences, self._clock.wall(), self.skew
         ahead = self._ahead_of(uid, concerned)
 
         def work(tx: Tx) -> Evaluated:
@@ -162,7 +162,7 @@ class Accounts:
                 tx,
                 orders,
                 messages=concerned,
-                mutes=mutes,
+                silences=silences,
                 now=now,
                 commit=replace(base, recent=_with(tx.user(uid), read)),
                 skew=skew,
@@ -225,17 +225,19 @@ class Accounts:
 
     async def calm(self, seen: datetime) -> None:
         """End the surges that are over, when every list was read up to `seen`."""
-        orders, mutes, now = self.orders, self.mutes, self._clock.wall()
+        orders, silences, now = self.orders, self.silences, self._clock.wall()
         async with self._slots:
 
             def work(tx: Tx) -> Evaluated:
-                return calm(tx, orders, mutes=mutes, seen=seen, now=now)
+                return calm(tx, orders, silences=silences, seen=seen, now=now)
 
             self._concluded(await self._writer.submit(work))
 
     def _judging(self, ticks: Sequence[Tick], base: Commit) -> Callable[[Tx], Evaluated]:
-        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
-        return lambda tx: evaluate(tx, orders, ticks=ticks, mutes=mutes, now=now, commit=base, skew=skew)
+        orders, silences, now, skew = self.orders, self.silences, self._clock.wall(), self.skew
+        return lambda tx: evaluate(
+            tx, orders, ticks=ticks, silences=silences, now=now, commit=base, skew=skew
+        )
 
     # --- a second look -----------------------------------------------------------------------------------
 
@@ -269,10 +271,10 @@ class Accounts:
                 fetched=len(compared.missed) + len(rejects), evaluated=len(missed), rejected=len(rejects)
             ),
         )
-        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
+        orders, silences, now, skew = self.orders, self.silences, self._clock.wall(), self.skew
 
         def work(tx: Tx) -> Evaluated:
-            return evaluate(tx, orders, messages=missed, mutes=mutes, now=now, commit=commit, skew=skew)
+            return evaluate(tx, orders, messages=missed, silences=silences, now=now, commit=commit, skew=skew)
 
         evaluated = await self._writer.submit(work)
         user.stored = cursor
@@ -296,7 +298,7 @@ class Accounts:
             cursor=user.stored,
             brought_by=replace(fetched(uid, page), changed=True),
         )
-        orders, mutes, now, skew = self.orders, self.mutes, self._clock.wall(), self.skew
+        orders, silences, now, skew = self.orders, self.silences, self._clock.wall(), self.skew
         rules = asked_again(orders.rules)
 
         def work(tx: Tx) -> Evaluated:
@@ -304,7 +306,7 @@ class Accounts:
                 tx,
                 orders,
                 messages=concerned,
-                mutes=mutes,
+                silences=silences,
                 now=now,
                 commit=commit,
                 skew=skew,

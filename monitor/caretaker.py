@@ -86,13 +86,13 @@ class Caretaker:
         )
 
     async def begin(self) -> None:
-        """Take up from the store what is still in force: mutes, and a blindness that was told of.
+        """Take up from the store what is still in force: silences, and a blindness that was told of.
 
         Raises StoreError if the store can't be read, or would take no commit.
         """
         await self._check_store()
         self._version = await self._run_sync(self._store.version)
-        self._intake.accounts.mutes = await self._run_sync(self._store.mutes, self._clock.wall())
+        self._intake.accounts.silences = await self._run_sync(self._store.silences, self._clock.wall())
         blind = await self._run_sync(self._store.alerts, 1, Status.FIRING, notices.BLIND)
         self._blind = blind[0] if blind else None
         await self._show()
@@ -171,12 +171,12 @@ class Caretaker:
         self._metrics.store_writable.set(1)
 
     async def _notice_commands(self) -> None:
-        """Take over what a command changed in the store: mutes, cursors, redriven or dropped entries."""
+        """Take over what a command changed in the store: silences, cursors, redriven or dropped entries."""
         changes, now = await self._run_sync(self._store.version), self._clock.wall()
         if changes == self._version:
             return
         async with self._intake.accounts.standstill():
-            self._intake.accounts.mutes = await self._run_sync(self._store.mutes, now)
+            self._intake.accounts.silences = await self._run_sync(self._store.silences, now)
             self._intake.accounts.timers.reset(await self._run_sync(self._store.timers))
             self._intake.set_back(await self._run_sync(self._store.users))
         self._version = changes  # only now: what could not be read is looked for again
@@ -201,7 +201,7 @@ class Caretaker:
             [alert],
             routes=orders.routes,
             watch=orders.watch,
-            mutes=self._intake.accounts.mutes,
+            silences=self._intake.accounts.silences,
             now=alert.event_at,
             max_age=orders.max_age,
         )

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from monitor.delivery.policy import RouteSpec, decide
+from monitor.delivery.policy import RouteSpec, decide, silenced_rules
 from monitor.lists import APP, concerns, guid_of, is_person
-from monitor.store.values import Commit, Committed, Known, Mute, news
+from monitor.store.values import Commit, Committed, Known, Silence, news
 from rules.engine import RuleSet, place_of, step, wanted
 from rules.model import (
     Alert,
@@ -20,6 +20,7 @@ from rules.model import (
     ListId,
     Message,
     Outcome,
+    RuleName,
     State,
     StateKey,
     Tick,
@@ -93,7 +94,7 @@ def evaluate(
     *,
     messages: Sequence[Message] = (),
     ticks: Sequence[Tick] = (),
-    mutes: Sequence[Mute] = (),
+    silences: Sequence[Silence] = (),
     now: datetime,
     commit: Commit,
     skew: timedelta = timedelta(0),
@@ -113,12 +114,12 @@ def evaluate(
     began = cost()
     outcome = step(rules, orders.watch, states, messages, ticks, now=now)
     seconds = cost() - began
-    paced = _paced(memory, orders.rules, outcome.alerts, mutes, now=now, api_now=now + skew)
+    paced = _paced(memory, orders.rules, outcome.alerts, silences, now=now, api_now=now + skew)
     findings = decide(
         paced.alerts,
         routes=orders.routes,
         watch=orders.watch,
-        mutes=mutes,
+        silences=silences,
         holds=paced.holds,
         now=now,
         max_age=orders.max_age - skew,  # events carry the API's time, `now` is ours
@@ -143,7 +144,7 @@ def evaluate(
 
 
 def calm(
-    memory: Memory, orders: Orders, *, mutes: Sequence[Mute], seen: datetime, now: datetime
+    memory: Memory, orders: Orders, *, silences: Sequence[Silence], seen: datetime, now: datetime
 ) -> Evaluated:
     """End the surges that are over, when every list was read up to `seen`.
 
@@ -157,7 +158,7 @@ def calm(
         tuple(news(paced.alerts, memory.known({alert.id for alert in paced.alerts}))),
         routes=orders.routes,
         watch=orders.watch,
-        mutes=mutes,
+        silences=silences,
         now=now,
         max_age=orders.max_age,
     )
@@ -169,7 +170,7 @@ def _paced(
     memory: Memory,
     rules: RuleSet,
     alerts: Sequence[Alert],
-    mutes: Sequence[Mute],
+    silences: Sequence[Silence],
     *,
     now: datetime,
     api_now: datetime,
@@ -182,7 +183,7 @@ def _paced(
         return Paced()  # as in most steps: nothing is asked
     known = memory.known({alert.id for alert in alerts})
     fresh = tuple(news(alerts, known))
-    muted = frozenset(mute.rule for mute in mutes if now < mute.until)
+    muted = frozenset(RuleName(rule) for rule in silenced_rules(silences, now))
     states = memory.states(paced_keys(rules, fresh))
     try:
         return pace(rules, states, fresh, now=api_now, known=known.keys(), muted=muted)

@@ -26,6 +26,7 @@ def blind(*, app: str, since: datetime, error: str, now: datetime) -> Alert:
         conversation_id="",
         event_at=now,
         first_seen_at=now,
+        lasts=True,
     )
 
 

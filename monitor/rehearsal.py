@@ -158,7 +158,7 @@ class Rehearsal:
         while self._calmed + CALM_EVERY < moment and self._memory.states(SURGING):
             self._calmed += CALM_EVERY
             self._conclude(self._calmed)
-            calm(self._memory, self._orders, mutes=(), seen=self._calmed, now=self._calmed)
+            calm(self._memory, self._orders, silences=(), seen=self._calmed, now=self._calmed)
 
     def _conclude(self, moment: datetime) -> None:
         for tick in self._due(moment):

@@ -211,6 +211,7 @@ class _Run:
             messages=found.messages,
             resolution=found.resolution,
             revision=found.revision,
+            lasts=rule.logic.is_lasting,
         )
 
     def _worded(self, rule: Rule, template: Template, facts: Facts, found: Found) -> str | None:

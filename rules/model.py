@@ -150,6 +150,7 @@ class Alert(Value, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     resolution: str | None = None  #: why it is over; set exactly when `status` is resolved
     revision: int = 0  #: how often a firing alert was brought up to date since it was first found
+    lasts: bool = False  #: a condition, which fires until it is resolved; else an event, over once it is told
 
 
 class StateKey(NamedTuple):

@@ -196,6 +196,7 @@ def _warning(app: str, rule: Rule, alert: Alert, band: Band, now: datetime) -> A
         first_seen_at=now,
         watched_users=alert.watched_users,  # so it is routed as the alerts that it stands for
         labels={**alert.labels, "surging_rule": rule.name},
+        lasts=True,
     )
 
 

@@ -14,9 +14,8 @@ from monitor.cli.given import AsJson, branch, given, moment, print_json, print_t
 from monitor.clock import system_wall
 from monitor.errors import ConfigError, NotStored
 from monitor.store.store import Store
-from monitor.store.values import Attempt, Entry, EntryId, EntryState, Mute
+from monitor.store.values import Attempt, Entry, EntryId, EntryState, Matcher, Silence
 from monitor.web.view import AlertView, EntryView
-from rules.model import RuleName
 
 SHORT: Final = 12  # characters of an alert's id, as `explain` takes it
 
@@ -217,7 +216,13 @@ def mute(
     with given(ctx).store() as store:
         _must_exist(rule, store)
         with store.write() as tx:
-            made = tx.add_mute(RuleName(rule), until=until, reason=_said(reason))
+            made = tx.add_silence(
+                [Matcher(label="rule", value=rule)],
+                starts_at=system_wall(),
+                ends_at=until,
+                author="",
+                comment=_said(reason),
+            )
     if as_json:
         print_json({"mute": made})
     else:
@@ -229,15 +234,18 @@ def mute(
 
 def mutes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     with given(ctx).store() as store:
-        found = store.mutes(system_wall())
+        found = store.silences(system_wall())
     if as_json:
         print_json({"mutes": found})
     else:
-        print_table(("id", "rule", "until", "since", "reason"), map(_mute, found), empty="Nothing is muted.")
+        print_table(
+            ("id", "alerts", "until", "since", "reason"), map(_mute, found), empty="Nothing is muted."
+        )
 
 
-def _mute(one: Mute) -> tuple[str, ...]:
-    return str(one.id), one.rule, moment(one.until), moment(one.created_at), one.reason
+def _mute(one: Silence) -> tuple[str, ...]:
+    matchers = ", ".join(map(str, one.matchers))
+    return str(one.id), matchers, moment(one.ends_at), moment(one.created_at), one.comment
 
 
 def unmute(
@@ -247,7 +255,7 @@ def unmute(
     as_json: AsJson = False,
 ) -> None:
     with given(ctx).store() as store, store.write() as tx:
-        tx.end_mute(mute_id)
+        tx.end_silence(mute_id)
     if as_json:
         print_json({"ended": mute_id})
     else:

@@ -143,7 +143,7 @@ class Deliverer:
         receiver, now = self._receiver, self._clock.wall()
         choose = partial(
             bundle,
-            people=self._sink.people,
+            people=self._sink.traits.people,
             summary_over=receiver.summary_over,
             batch=receiver.batch,
             gather=receiver.gather,

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from monitor.store.values import Bundle, EntryState, Fate, Finding, Kind, Mute, Route, Waiting
+from monitor.delivery.matchers import takes
+from monitor.store.values import Bundle, EntryState, Fate, Finding, Kind, Operator, Route, Silence, Waiting
 from rules.model import Alert, AlertId, Labels, Status, Value, WatchSet
 from rules.pace import Hold
 
@@ -64,7 +65,7 @@ def decide(
     *,
     routes: Sequence[RouteSpec],
     watch: WatchSet,
-    mutes: Sequence[Mute],
+    silences: Sequence[Silence],
     now: datetime,
     max_age: timedelta,
     holds: Mapping[AlertId, Hold] = NOTHING_HELD,
@@ -78,16 +79,23 @@ def decide(
     def decided(alert: Alert) -> Finding:
         receivers = route(alert, routes, watch)
         hold = holds.get(alert.id) if alert.status is Status.FIRING else None
-        mute = next((m for m in mutes if is_muted(alert, m, now)), None)
+        silence = next((s for s in silences if is_silenced(alert, s, watch, now)), None)
         late = now - alert.event_at > max_age
-        fate, reason = _fate(hold, mute, late=late)
+        fate, reason = _fate(hold, silence, late=late)
         if not receivers:
             nowhere = Route(receiver="", state=EntryState.SUPPRESSED, reason=_unrouted(alert, watch))
             return Finding(alert=alert, routes=(nowhere,), fate=Fate.UNROUTED)
         state = EntryState.PENDING if fate in GOES_OUT else EntryState.SUPPRESSED
         is_summed = fate is Fate.SUMMED
         routed = (
-            Route(receiver=name, state=state, reason=reason, late=late, summed=is_summed)
+            Route(
+                receiver=name,
+                state=state,
+                reason=reason,
+                late=late,
+                summed=is_summed,
+                silence=silence.id if silence and fate is Fate.SILENCED else None,
+            )
             for name in receivers
         )
         return Finding(alert=alert, routes=tuple(routed), fate=fate)
@@ -98,30 +106,45 @@ def decide(
 GOES_OUT: Final = frozenset({Fate.SENT, Fate.LATE, Fate.SUMMED})
 
 
-def _fate(hold: Hold | None, mute: Mute | None, *, late: bool) -> tuple[Fate, str | None]:
+def _fate(hold: Hold | None, silence: Silence | None, *, late: bool) -> tuple[Fate, str | None]:
     # Old news is a digest, which is a sum already.
     if hold is not None and not hold.is_summed:
         return Fate(hold.why.value), hold.reason
-    if mute is not None:
-        return Fate.MUTED, _muted(mute)
+    if silence is not None:
+        return Fate.SILENCED, _silenced(silence)
     if late:
         return Fate.LATE, None
     return (Fate.SUMMED, hold.reason) if hold is not None else (Fate.SENT, None)
 
 
-def is_muted(alert: Alert, mute: Mute, now: datetime) -> bool:
-    """Whether `mute` silences this alert.
+def is_silenced(alert: Alert, silence: Silence, watch: WatchSet, now: datetime) -> bool:
+    """Whether `silence` holds this alert.
 
-    The end of an alert that people were told of before the mute began is told in spite of it: an
+    The end of an alert that people were told of before the silence began is told in spite of it: an
     incident opened elsewhere must be closed there.
     """
-    if alert.rule != mute.rule or now >= mute.until:
+    if not silence.is_in_force(now) or not any(
+        takes(silence.matchers, one) for one in label_sets(alert, watch)
+    ):
         return False
-    return alert.status is Status.FIRING or alert.first_seen_at >= mute.created_at
+    return alert.status is Status.FIRING or alert.first_seen_at >= silence.starts_at
 
 
-def _muted(mute: Mute) -> str:
-    return f"muted until {mute.until:%Y-%m-%d %H:%M:%S} UTC by mute {mute.id}: {mute.reason}"
+def silenced_rules(silences: Sequence[Silence], now: datetime) -> frozenset[str]:
+    """The rules of which nothing at all is sent."""
+    return frozenset(
+        only.value
+        for silence in silences
+        if silence.is_in_force(now) and len(silence.matchers) == 1
+        for only in silence.matchers
+        if (only.label, only.operator) == ("rule", Operator.IS)
+    )
+
+
+def _silenced(silence: Silence) -> str:
+    by = f" by {silence.author}" if silence.author else ""
+    until = f"{silence.ends_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"silenced until {until} by silence {silence.id}{by}: {silence.comment}"
 
 
 def _unrouted(alert: Alert, watch: WatchSet) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 
-from rules.model import Value
+from rules.model import Severity, Value
 
 
 class TextPolicy(StrEnum):
@@ -30,5 +31,7 @@ class Receiver(Value, frozen=True, kw_only=True):
     timeout_s: float = 15.0  #: of one send, whole; the spec of Standard Webhooks asks for 15 to 30
     summary_over: int = 20  #: people only: when more wait, one message sums them up
     batch: int = 100  #: machines only: alerts in one body
+    fallback: str | None = None  #: the receiver that is told instead when this one takes nothing
+    deadlines: Mapping[Severity, timedelta] = {}  #: how long an alert waits for that, by its severity
     gather: timedelta = timedelta(seconds=30)
     """People only: old news waits this long for its like, so that a catch-up is one digest, not many."""

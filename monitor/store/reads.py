@@ -20,10 +20,10 @@ from .tables import (
     attempts,
     closures,
     entries,
-    mutes,
     reasons,
     rejects,
     rules,
+    silences,
     store,
     tallies,
     timers,
@@ -38,10 +38,10 @@ from .values import (
     EntryId,
     EntryState,
     Ledger,
-    Mute,
     NotificationId,
     Reason,
     Reject,
+    Silence,
     UserRow,
 )
 
@@ -113,10 +113,10 @@ class Reads(ABC):
         rows = self._rows(select(rejects).where(rejects.c.id == number))
         return Reject(**rows[0]) if rows else None
 
-    def mutes(self, now: datetime) -> tuple[Mute, ...]:
-        """The mutes in force at `now`, the one that ends first first."""
-        rows = self._rows(select(mutes).where(mutes.c.until > now).order_by(mutes.c.until, mutes.c.id))
-        return tuple(Mute(**row) for row in rows)
+    def silences(self, now: datetime) -> tuple[Silence, ...]:
+        """The silences in force at `now` or later, the one that ends first first."""
+        wanted = select(silences).where(silences.c.ends_at > now).order_by(silences.c.ends_at, silences.c.id)
+        return tuple(Silence(**row) for row in self._rows(wanted))
 
     def alert(self, alert_id: AlertId) -> Alert | None:
         """The alert as it stands now: firing, or resolved with the reason."""

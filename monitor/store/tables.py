@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeDecorator
 
 from rules.model import Alert, Because, MessageId, UserId
 
-from .values import Counts, Cursor, EntryState, Fetched
+from .values import Counts, Cursor, EntryState, Fetched, Matcher, Timing
 
 T = TypeVar("T")
 
@@ -263,6 +263,9 @@ entries = Table(
     Column("settled_at", Instant),
     Column("notification", Text, ForeignKey(notifications.c.id), index=True),
     Column("summed", Boolean, nullable=False, server_default=false()),
+    Column("grouped", Text),  # the key of its group; the group's row may be gone
+    Column("note", Text),
+    Column("silence", BigInteger, index=True),  # which holds it, or held it
     UniqueConstraint("alert_id", "status", "receiver"),
     Index(None, "state", "receiver", "notification", "summed", "id"),
     sqlite_autoincrement=True,
@@ -281,15 +284,71 @@ attempts = Table(
     sqlite_autoincrement=True,
 )
 
-mutes = Table(
-    "mutes",
+groups = Table(  # what is told together, while it has something to tell or fires
+    "groups",
+    metadata,
+    Column("receiver", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("labels", Packed(dict[str, str]), nullable=False),
+    Column("timing", Packed(Timing), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("anchor_at", Instant, nullable=False),
+    Column("flushed_at", Instant),
+    sqlite_with_rowid=False,
+)
+
+shown = Table(  # what receivers show, so that it can be brought up to date, repeated, said again
+    "shown",
+    metadata,
+    Column("receiver", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("alert", Text, ForeignKey(alerts.c.id, ondelete="CASCADE"), index=True),
+    Column("grouped", Text),
+    Column("receipt", Text),
+    Column("revision", Integer, nullable=False),
+    Column("shown_at", Instant, nullable=False),
+    Column("due_at", Instant),
+    Column("change", Text, nullable=False),
+    Column("follows", Boolean, nullable=False),
+    Column("repeats", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("is_over", Boolean, nullable=False),
+    Index(None, "receiver", "due_at"),
+    sqlite_with_rowid=False,
+)
+
+silences = Table(
+    "silences",
     metadata,
     _serial(),
-    Column("rule", Text, nullable=False),
-    Column("until", Instant, nullable=False, index=True),
-    Column("reason", Text, nullable=False),
+    Column("matchers", Packed(tuple[Matcher, ...]), nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False, index=True),
+    Column("author", Text, nullable=False),
+    Column("comment", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("closed_at", Instant),
     sqlite_autoincrement=True,
+)
+
+acks = Table(
+    "acks",
+    metadata,
+    Column("alert", Text, ForeignKey(alerts.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("by", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("comment", Text, nullable=False),
+)
+
+escalations = Table(  # steps still to come; gone when their alert is resolved or acknowledged
+    "escalations",
+    metadata,
+    Column("alert", Text, ForeignKey(alerts.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("after", Packed(timedelta), nullable=False),
+    Column("receivers", Packed(tuple[str, ...]), nullable=False),
+    Column("due_at", Instant, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 
 rejects = Table(

@@ -1,4 +1,4 @@
-"""Mutes, and retention: what is old and settled goes, its id and its place in the sums stay."""
+"""Silences, and retention: what is old and settled goes, its id and its place in the sums stay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, insert, or_, select, tuple_, update
 
 from monitor.errors import NotStored
-from rules.model import AlertId, RuleName
+from rules.model import AlertId
 
 from .part import Part
 from .tables import (
@@ -17,37 +17,57 @@ from .tables import (
     chunks,
     closures,
     entries,
-    mutes,
     notifications,
     rejects,
+    silences,
     states,
     timers,
     tombstones,
     users,
 )
-from .values import EntryState, Mute
+from .values import EntryState, Matcher, Silence
 
 PRUNE: Final = 1_000
 """Most rows of a table that one prune removes: polls wait for the transaction."""
 
 
 class Upkeep(Part):
-    """What `cometwatch mute` and the daily cleaning do."""
+    """What `cometwatch silence` and the daily cleaning do."""
 
-    def add_mute(self, rule: RuleName, *, until: datetime, reason: str) -> Mute:
-        """Record the rule's alerts without sending them, for alerts found before `until`."""
-        row = {"rule": rule, "until": until, "reason": reason, "created_at": self._now()}
-        added = self._run(insert(mutes).returning(mutes), row).mappings().one()
+    def add_silence(
+        self,
+        matchers: Sequence[Matcher],
+        *,
+        starts_at: datetime,
+        ends_at: datetime,
+        author: str,
+        comment: str,
+    ) -> Silence:
+        """Record the alerts that all `matchers` take without sending them, for what is found in that time."""
+        row = {
+            "matchers": tuple(matchers),
+            "starts_at": starts_at,
+            "ends_at": ends_at,
+            "author": author,
+            "comment": comment,
+            "created_at": self._now(),
+            "closed_at": None,
+        }
+        added = self._run(insert(silences).returning(silences), row).mappings().one()
         self._announce()
-        return Mute(**added)
+        return Silence(**added)
 
-    def end_mute(self, number: int) -> None:
-        """Send the rule's alerts again from now on. Raises NotStored for an unknown mute."""
+    def end_silence(self, number: int) -> Silence:
+        """Send these alerts again from now on. Raises NotStored for an unknown silence."""
         now = self._now()
-        if self._run(select(mutes.c.id).where(mutes.c.id == number)).one_or_none() is None:
-            raise NotStored(f"there is no mute {number}: `cometwatch mutes` lists them")
-        self._run(update(mutes).where(mutes.c.id == number, mutes.c.until > now).values(until=now))
-        self._announce()
+        found = self._run(select(silences).where(silences.c.id == number)).mappings().one_or_none()
+        if found is None:
+            raise NotStored(f"there is no silence {number}: `cometwatch silence list` shows them")
+        one = Silence(**found)
+        if one.ends_at > now:
+            self._run(update(silences).where(silences.c.id == number).values(ends_at=now))
+            self._announce()
+        return one
 
     def prune(self, now: datetime, keep: timedelta, *, grace: timedelta | None = None) -> int:
         """Remove what was settled more than `keep` ago; call again until it returns 0, the rows removed.
@@ -63,7 +83,7 @@ class Upkeep(Part):
             + self._prune_rows(notifications, _is_done(before))
             + self._prune_rows(rejects, rejects.c.at < before)
             + self._prune_rows(closures, closures.c.at < before)
-            + self._prune_rows(mutes, mutes.c.until < before)
+            + self._prune_rows(silences, silences.c.ends_at < before)
             + self._prune_rows(states, _is_expired(now))
         )
 

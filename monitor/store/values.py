@@ -20,7 +20,6 @@ from rules.model import (
     Labels,
     ListId,
     MessageId,
-    RuleName,
     Severity,
     StateChange,
     StateKey,
@@ -94,6 +93,28 @@ class EntryState(StrEnum):
     SUPPRESSED = "suppressed"  #: muted, or no route led to a receiver: `reason` says which
 
 
+class Timing(Value, frozen=True, kw_only=True, gc=False):
+    """When the messages of a group are sent; the words and the meanings are Alertmanager's."""
+
+    wait: timedelta = timedelta(0)  #: from a group's first alert to its first message
+    interval: timedelta = timedelta(0)  #: between two messages of which the later has news
+    repeat: timedelta | None = None  #: after which a group without news that still fires is told again
+
+
+class Group(Value, frozen=True, kw_only=True):
+    """Alerts that are told together, by one receiver."""
+
+    key: str  #: the route's place among the routes and the labels' values; the same at every start
+    labels: Labels  #: what they have in common by `group_by`; {} for an alert that only repeats
+
+
+class Grouping(Value, frozen=True, kw_only=True):
+    """A group, and when it is told."""
+
+    group: Group
+    timing: Timing
+
+
 class Route(Value, frozen=True, kw_only=True):
     """What the routing policy decided for one alert and one receiver ("" when none is concerned)."""
 
@@ -102,6 +123,15 @@ class Route(Value, frozen=True, kw_only=True):
     reason: str | None = None
     late: bool = False  #: old news when found: goes into a digest, never out as a page
     summed: bool = False  #: more than the rule may send: told as part of a sum
+    grouping: Grouping | None = None  #: None: told by itself, at once
+    silence: int | None = None  #: the number of the silence that holds it
+
+
+class Step(Value, frozen=True, kw_only=True):
+    """Who else is told when an alert is neither resolved nor acknowledged so long after it was found."""
+
+    after: timedelta
+    receivers: tuple[str, ...]
 
 
 class Fate(StrEnum):
@@ -113,7 +143,7 @@ class Fate(StrEnum):
     SHADOW = "shadow"  #: its rule only records
     CALENDAR = "calendar"  #: not in these hours
     COOLDOWN = "cooldown"  #: the like of it was sent a short time ago
-    MUTED = "muted"
+    SILENCED = "silenced"
     UNROUTED = "unrouted"
 
 
@@ -123,6 +153,7 @@ class Finding(Value, frozen=True, kw_only=True):
     alert: Alert
     routes: tuple[Route, ...]
     fate: Fate = Fate.SENT  #: for counting; what is stored of it are the routes
+    steps: tuple[Step, ...] = ()  #: of an alert that begins and is sent
 
 
 class Counts(Value, frozen=True, kw_only=True):
@@ -245,14 +276,53 @@ class Closure(Value, frozen=True, kw_only=True):
     at: datetime
 
 
-class Mute(Value, frozen=True, kw_only=True):
-    """Alerts of `rule` found before `until` are recorded but not sent."""
+class Operator(StrEnum):
+    """How a matcher compares, as Alertmanager writes it."""
+
+    IS = "="
+    IS_NOT = "!="
+    LIKE = "=~"  #: the whole value is like a regular expression (RE2)
+    NOT_LIKE = "!~"
+
+
+class Matcher(Value, frozen=True, kw_only=True):
+    """One label compared with a text. A label that an alert does not carry counts as ""."""
+
+    label: str
+    operator: Operator = Operator.IS
+    value: str
+
+    def __str__(self) -> str:
+        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.label}{self.operator}"{escaped}"'
+
+
+class Silence(Value, frozen=True, kw_only=True):
+    """Alerts that all `matchers` take, while it is in force, are recorded but not sent.
+
+    Those that still fire at its end are sent then.
+    """
 
     id: int
-    rule: RuleName
-    until: datetime
-    reason: str
+    matchers: tuple[Matcher, ...]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
     created_at: datetime
+    closed_at: datetime | None = None  #: when its end was dealt with and told of
+
+    def is_in_force(self, now: datetime) -> bool:
+        return self.starts_at <= now < self.ends_at
+
+
+class Ack(Value, frozen=True, kw_only=True):
+    """Somebody looks after an alert: it is neither repeated nor escalated any more."""
+
+    alert: AlertId
+    by: str
+    at: datetime
+    comment: str = ""
 
 
 class Entry(Value, frozen=True, kw_only=True):
@@ -268,6 +338,9 @@ class Entry(Value, frozen=True, kw_only=True):
     settled_at: datetime | None
     notification: NotificationId | None
     summed: bool = False
+    grouped: str | None = None  #: the key of its group
+    note: str | None = None  #: why it comes to this receiver, if not by a route
+    silence: int | None = None
 
 
 class Waiting(Value, frozen=True, kw_only=True):
@@ -279,14 +352,26 @@ class Waiting(Value, frozen=True, kw_only=True):
     created_at: datetime
     size: int  #: bytes of the alert as stored
     summed: bool = False
+    severity: Severity = Severity.WARNING
+    is_over: bool = False  #: of one that begins: it is resolved by now
 
 
 class Kind(StrEnum):
     """What a notification is for its reader."""
 
     ALERTS = "alerts"  #: one alert, or a batch of them for a machine
+    GROUP = "group"  #: alerts of one group, with its others that still fire
     SUMMARY = "summary"  #: more waited than a person can read: counts, and the command that lists them
-    DIGEST = "digest"  #: old news: found long after it happened
+    DIGEST = "digest"  #: old news: found long after it happened, or waited for long to be sent
+
+
+class Change(StrEnum):
+    """Why a receiver is told."""
+
+    NEWS = "news"  #: alerts began or ended; only this one makes a sound
+    UPDATE = "update"  #: what is shown is out of date: a new revision, an acknowledgement
+    REPEAT = "repeat"  #: nothing new, it still fires
+    REASSERT = "reassert"  #: as `REPEAT`, for a machine that would forget it
 
 
 class Bundle(Value, frozen=True, kw_only=True):
@@ -307,6 +392,68 @@ class Notification(Value, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
     created_at: datetime
     attempts: int = 0  #: sends begun before this one
+    change: Change = Change.NEWS
+    group: Group | None = None
+    others: tuple[Alert, ...] = ()  #: of the group: told before, and still firing
+    receipts: Mapping[
+        str, str
+    ] = {}  #: subject -> what the sink answered to `Delivered` about it, the last time
+    acks: Mapping[AlertId, Ack] = {}  #: of `alerts` and `others`
+    notes: Mapping[AlertId, str] = {}  #: why it comes to this receiver, if not by a route
+    summed_before: int = 0  #: summaries to this receiver shortly before: a storm goes on
+    is_sample: bool = False  #: made to try the road
+
+    @property
+    def is_single(self) -> bool:
+        """One alert, to be shown as such."""
+        return len(self.alerts) == 1 and not self.others and self.kind in {Kind.ALERTS, Kind.GROUP}
+
+
+class Shown(Value, frozen=True, kw_only=True):
+    """What one receiver shows of one subject: an alert (its id) or a group (`Opened.subject`)."""
+
+    receiver: str
+    subject: str
+    alert: AlertId | None  #: None for a group
+    grouped: str | None = None  #: the key of its group
+    receipt: str | None = None  #: the sink's own, to find the message again
+    revision: int = 0  #: of the alert as it is shown
+    shown_at: datetime
+    due_at: datetime | None = None  #: when to look at it again; None: when something changes
+    change: Change = Change.REASSERT  #: what to tell then
+    follows: bool = False  #: the receiver wants to hear of updates and acknowledgements
+    repeats: int = 0
+    failures: int = 0  #: in a row, of telling it again
+    is_over: bool = False  #: what is shown is resolved
+
+
+class Opened(Value, frozen=True, kw_only=True):
+    """A group that has something to tell or still fires."""
+
+    receiver: str
+    group: Group
+    timing: Timing
+    subject: str  #: of this opening; a group that closed and opens again is another subject
+    anchor_at: datetime  #: of the first message; later ones are whole intervals after it
+    flushed_at: datetime | None = None  #: when a message about it was accepted, the last time
+
+
+class Overdue(Value, frozen=True, kw_only=True):
+    """An alert that a receiver did not take in time, or refused."""
+
+    entry: EntryId
+    alert: Alert
+    created_at: datetime
+    reason: str | None  #: of the last attempt
+    is_dead: bool
+
+
+class Escalation(Value, frozen=True, kw_only=True):
+    """A step that is due: its alert is neither resolved nor acknowledged."""
+
+    alert: Alert
+    after: timedelta
+    receivers: tuple[str, ...]
 
 
 class Attempt(Value, frozen=True, kw_only=True):

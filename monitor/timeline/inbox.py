@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement
+from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Traits
 from monitor.store.values import Notification, NotificationId
 
 TOO_FAST: Final = timedelta(seconds=30)
@@ -18,7 +18,7 @@ class Inbox:
     """A sink whose other end is the test. `told` hears of each notification, once, when it is accepted."""
 
     def __init__(self, *, people: bool, told: Callable[[Notification], None]) -> None:
-        self.people = people
+        self.traits = Traits(people=people)
         self.answer = "up"
         self._told = told
         self._known: set[NotificationId] = set()

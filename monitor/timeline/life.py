@@ -119,7 +119,7 @@ class Life:
             await nursery.start(self._writer.run)
             await nursery.start(self._fleet.run)
             await self.adopt(self.accounts.orders, self._lists)
-            self.take_mutes()
+            self.take_silences()
             self._fleet.employ({name: Post(name, partial(self._hire, name)) for name in self._sinks})
             nursery.start_soon(self._remind)
             task_status.started()
@@ -164,9 +164,9 @@ class Life:
             stored=row.cursor, drain=Drain(start_at=row.start_at, cursor=row.cursor), is_new=False
         )
 
-    def take_mutes(self) -> None:
-        """Take over the mutes that are in the store."""
-        self.accounts.mutes = self._store.mutes(self._clock.wall())
+    def take_silences(self) -> None:
+        """Take over the silences that are in the store."""
+        self.accounts.silences = self._store.silences(self._clock.wall())
 
     # --- reading -----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from monitor.evaluation import Evaluated, Orders
 from monitor.lists import ONE_FOR_ALL, lists_of
 from monitor.simulator.refusals import Refusal
 from monitor.store.store import Store
-from monitor.store.values import EntryState, Finding, Kind, Notification
+from monitor.store.values import EntryState, Finding, Kind, Matcher, Notification
 from monitor.timeline.cast import groups, watched
 from monitor.timeline.inbox import Inbox
 from monitor.timeline.life import Life
@@ -250,9 +250,15 @@ class _Stage:
     def _mute(self, rule: RuleName, span: timedelta) -> None:
         """As the command does it, which needs no running monitor."""
         with self._store.write() as tx:
-            tx.add_mute(rule, until=self.wall() + span, reason="by the test")
+            tx.add_silence(
+                [Matcher(label="rule", value=rule)],
+                starts_at=self.wall(),
+                ends_at=self.wall() + span,
+                author="the test",
+                comment="by the test",
+            )
         if self._life:
-            self._life.take_mutes()
+            self._life.take_silences()
 
     def _prod(self) -> None:
         if self._life:

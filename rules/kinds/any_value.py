@@ -39,6 +39,8 @@ def is_one_of(values: tuple[str, ...]) -> Callable[[str], bool]:
 class AnyValue:
     """Event findings: they have no state and never resolve."""
 
+    is_lasting = False
+
     def __init__(self, condition: Condition | None, options: Options) -> None:
         self._condition, self._options = condition, options
         self._look = field(options.field)

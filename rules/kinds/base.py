@@ -58,6 +58,11 @@ class Single(Protocol):
         """Whether a message of `interest` is a finding. Called for each of them: it must be fast."""
         ...
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether its alerts are conditions, which fire until they are resolved. Of a `Single`, never."""
+        ...
+
     def found(self, message: Message, watch: WatchSet) -> Found | None:
         """The finding of a message that passed `test`, or None if it concerns no watched user."""
         ...
@@ -101,6 +106,11 @@ class Correlating(Protocol[S]):
     @property
     def conditions(self) -> Mapping[str, Condition]:
         """As of `Single`."""
+        ...
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether its alerts are conditions, which fire until they are resolved, or events."""
         ...
 
     def keys(self, message: Message) -> Sequence[str]:

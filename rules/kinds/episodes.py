@@ -458,6 +458,7 @@ class Episodic(ABC):
     wrongly by what is left. Others would only judge too mildly.
     """
 
+    is_lasting: bool = True  #: as `Correlating` has it
     subject: ClassVar[int] = -1  #: which of the shown messages templates speak of: the last one
 
     def __init__(

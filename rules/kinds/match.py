@@ -17,6 +17,8 @@ from rules.when import MESSAGE_CONDITIONS
 class Match:
     """Event findings: they have no state and never resolve."""
 
+    is_lasting = False
+
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
         self.interest: Interest = interest_of(condition)

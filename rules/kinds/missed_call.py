@@ -79,6 +79,7 @@ MAX_CALLS: Final = 50  # of one conversation; who calls more often is remembered
 class MissedCall:
     """Condition findings: an alert per session, resolved if an answer appears."""
 
+    is_lasting = False  # the call is over; that an answer turns up late is a correction
     interest: Interest = Interest(categories=frozenset({"call"}))
 
     def __init__(self, condition: Condition | None, options: Options) -> None:
@@ -301,6 +302,8 @@ class Pair(Value, frozen=True, kw_only=True):
 
 class AnsweredCall:
     """Missed calls, where a call-back or a reply counts as an answer: all of one conversation together."""
+
+    is_lasting = True
 
     def __init__(self, calls: MissedCall, answered: Answered) -> None:
         self._calls = calls

@@ -85,6 +85,8 @@ MESSAGE: Final = msgspec.json.Decoder(Message)
 class NewValue:
     """Event findings: one for the first message of each run, when the time of learning is over."""
 
+    is_lasting = False
+
     def __init__(self, condition: Condition | None, options: Options) -> None:
         self._condition, self._options = condition, options
         self._filter = Filter(condition)

@@ -18,6 +18,8 @@ class Once(Episodic):
     No time needs to pass for that: the newest message tells how far we have seen.
     """
 
+    is_lasting = False
+
     def judge(
         self, key: str, state: Story, *, tick: Tick | None, watch: WatchSet, now: datetime
     ) -> Ruling[Story]:

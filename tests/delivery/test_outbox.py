@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from monitor.clock import virtual
 from monitor.delivery.backoff import SCHEDULE
 from monitor.delivery.outbox import POLL_S, SETTLE_S, Deliverer
-from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement
+from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement, Traits
 from monitor.delivery.values import Receiver
 from monitor.errors import StoreError
 from monitor.store.store import Store
@@ -37,7 +37,7 @@ class Spy:
     """A sink that answers as told and remembers what it was given, and when."""
 
     def __init__(self, behave: Behaviour | None = None, *, people: bool = True, takes_s: float = 0) -> None:
-        self.people = people
+        self.traits = Traits(people=people)
         self.behave = behave or (lambda _: Delivered())
         self.takes_s = takes_s
         self.got: list[Notification] = []

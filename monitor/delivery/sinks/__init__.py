@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Sink
+from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Sink, Traits
 from monitor.delivery.sinks.console import ConsoleSink
 from monitor.delivery.sinks.slack import SlackSink
 from monitor.delivery.sinks.webhook import WebhookSink
@@ -16,4 +16,4 @@ SINKS: Final[Mapping[str, Callable[..., Sink]]] = {
     "webhook": WebhookSink,
 }
 
-__all__ = ["SINKS", "Delivered", "Refused", "RetryAfter", "Settlement", "Sink"]
+__all__ = ["SINKS", "Delivered", "Refused", "RetryAfter", "Settlement", "Sink", "Traits"]

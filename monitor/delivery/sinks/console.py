@@ -12,7 +12,7 @@ from rich.text import Text
 
 from monitor.clock import Clock
 from monitor.delivery.render import console
-from monitor.delivery.sinks.base import Delivered, RetryAfter, Settlement
+from monitor.delivery.sinks.base import Delivered, RetryAfter, Settlement, Traits
 from monitor.store.values import Notification
 
 _STYLES: Final = {"CRITICAL": "bold red", "WARNING": "bold yellow", "INFO": "bold blue", "RESOLVED": "green"}
@@ -21,7 +21,7 @@ _STYLES: Final = {"CRITICAL": "bold red", "WARNING": "bold yellow", "INFO": "bol
 class ConsoleSink:
     """Shows every alert at once and in full, so it is no receiver that summaries are made for."""
 
-    people = False
+    traits = Traits(people=False)
 
     def __init__(
         self,

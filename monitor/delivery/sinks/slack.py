@@ -23,7 +23,7 @@ import httpx
 
 from monitor.clock import Clock
 from monitor.delivery.render import slack
-from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement
+from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Traits
 from monitor.delivery.sinks.post import Answer, PostError, post, unreadable
 from monitor.errors import CometwatchError
 from monitor.store.values import Notification
@@ -51,7 +51,7 @@ _PERMANENT: Final = _BLOCKS | {
 
 
 class SlackSink:
-    people = True
+    traits = Traits(people=True)
 
     def __init__(self, *, url: Callable[[], str], http: httpx.AsyncClient, clock: Clock) -> None:
         self._url = url

@@ -28,7 +28,7 @@ from standardwebhooks import Webhook
 
 from monitor.clock import Clock
 from monitor.delivery.render.webhook import body
-from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement
+from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Traits
 from monitor.delivery.sinks.post import Answer, PostError, excerpt, post, unreadable
 from monitor.errors import CometwatchError, ConfigError
 from monitor.store.values import Notification
@@ -52,7 +52,7 @@ _MEANINGS: Final = {
 
 
 class WebhookSink:
-    people = False
+    traits = Traits(people=False)
 
     def __init__(
         self,

@@ -393,7 +393,7 @@ class Notification(Value, frozen=True, kw_only=True):
     created_at: datetime
     attempts: int = 0  #: sends begun before this one
     change: Change = Change.NEWS
-    group: Group | None = None
+    opened: Opened | None = None  #: the group that it tells of
     others: tuple[Alert, ...] = ()  #: of the group: told before, and still firing
     receipts: Mapping[
         str, str
@@ -404,9 +404,13 @@ class Notification(Value, frozen=True, kw_only=True):
     is_sample: bool = False  #: made to try the road
 
     @property
-    def is_single(self) -> bool:
-        """One alert, to be shown as such."""
-        return len(self.alerts) == 1 and not self.others and self.kind in {Kind.ALERTS, Kind.GROUP}
+    def group(self) -> Labels:
+        """What its alerts have in common by `group_by`; {} if they are not told as a group."""
+        return self.opened.group.labels if self.opened else {}
+
+    def subject(self, alert: Alert) -> str:
+        """What a receipt about `alert` stands under: its group if it is told as part of one, else itself."""
+        return self.opened.subject if self.opened and self.opened.group.labels else alert.id
 
 
 class Shown(Value, frozen=True, kw_only=True):

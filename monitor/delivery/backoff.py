@@ -29,15 +29,26 @@ MAX_RETRY_AFTER: Final = timedelta(hours=1)
 _PAUSES: Final = tuple(timedelta(seconds=s) for s in (0, 0, 1, 5, 15, 30))
 
 
-def next_attempt(attempt: int, retry_after: timedelta | None, now: datetime, rand: float) -> datetime | None:
+PATIENCE: Final = timedelta(hours=27)
+"""Nothing is given up sooner, however often it served as a probe of a receiver that is down."""
+
+
+def next_attempt(
+    attempt: int,
+    retry_after: timedelta | None,
+    now: datetime,
+    rand: float,
+    *,
+    tried_for: timedelta = PATIENCE,
+) -> datetime | None:
     """When to send again after failed attempt number `attempt` (from 1), or None: give it up.
 
     `rand` is in [0, 1). A receiver's Retry-After can only lengthen the delay: one that always answers
-    "in a second" would else use up all attempts within a minute.
+    "in a second" would else use up all attempts within a minute. `tried_for` is the time since the first.
     """
-    if attempt > len(SCHEDULE):
+    if attempt > len(SCHEDULE) and tried_for >= PATIENCE:
         return None
-    delay = SCHEDULE[attempt - 1] * (1 - JITTER + 2 * JITTER * rand)
+    delay = SCHEDULE[min(attempt, len(SCHEDULE)) - 1] * (1 - JITTER + 2 * JITTER * rand)
     return now + max(delay, bounded(retry_after) if retry_after is not None else delay)
 
 

@@ -15,7 +15,8 @@ def disclose(notification: Notification, receiver: Receiver) -> Notification:
     Titles, summaries and annotations pass: their templates can name neither.
     """
     alerts = tuple(_disclosed(alert, receiver) for alert in notification.alerts)
-    return msgspec.structs.replace(notification, alerts=alerts)
+    others = tuple(_disclosed(alert, receiver) for alert in notification.others)
+    return msgspec.structs.replace(notification, alerts=alerts, others=others)
 
 
 def preview(text: str) -> str:

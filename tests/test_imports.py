@@ -43,6 +43,10 @@ MAY = {
     "monitor.delivery.backoff": {"rules.model"},
     "monitor.timers": {"rules.model"},
     "monitor.health": {"rules.model"},
+    "monitor.silencing": {
+        "rules.model", "rules.pace", "monitor.delivery.matchers", "monitor.errors", "monitor.settings.forms",
+        "monitor.store.values", "msgspec", "pydantic_core",
+    },
     "monitor.terms": {"monitor.lists", "monitor.roster", "monitor.schedule"},
     "monitor.notices": {"rules.model", "msgspec"},
     "monitor.evaluation": {

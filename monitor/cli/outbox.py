@@ -5,15 +5,15 @@ Each change is one short transaction; the running monitor takes it up within fiv
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any, Final
 
 import typer
 
 from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table, say
+from monitor.cli.silencing import added, signed
 from monitor.clock import system_wall
 from monitor.errors import ConfigError, NotStored
-from monitor.store.store import Store
+from monitor.silencing import Wish, planned
 from monitor.store.values import Attempt, Entry, EntryId, EntryState, Matcher, Silence
 from monitor.web.view import AlertView, EntryView
 
@@ -41,15 +41,15 @@ DROP_HELP = """Give up entries that wait or are dead: some, or all of a receiver
 
 Example: cometwatch outbox drop 42 43 --reason "test messages"
 """
-MUTE_HELP = """Record a rule's alerts, but send none for a while.
+MUTE_HELP = """Record a rule's alerts, but send none for a while: a silence of rule=NAME, in short.
 
 Example: cometwatch mute --rule missed-call --for 2h --reason "phone system is being moved"
 """
-MUTES_HELP = """List the mutes in force.
+MUTES_HELP = """List the silences in force, by rule or by other labels.
 
 Example: cometwatch mutes
 """
-UNMUTE_HELP = """End a mute now.
+UNMUTE_HELP = """End a mute now, as `silence expire` does.
 
 Example: cometwatch unmute 3
 """
@@ -212,24 +212,19 @@ def mute(
     reason: Annotated[str, typer.Option(help="Kept with every alert that is not sent.")],
     as_json: AsJson = False,
 ) -> None:
-    until = system_wall() + _length(length)
+    plan = planned(
+        Wish(matchers=(str(Matcher(label="rule", value=rule)),), length=length, author=signed(None),
+             comment=_said(reason)),
+        now=system_wall(),
+    )  # fmt: skip
     with given(ctx).store() as store:
-        _must_exist(rule, store)
-        with store.write() as tx:
-            made = tx.add_silence(
-                [Matcher(label="rule", value=rule)],
-                starts_at=system_wall(),
-                ends_at=until,
-                author="",
-                comment=_said(reason),
-            )
+        made = added(store, plan)
     if as_json:
         print_json({"mute": made})
     else:
         end = f"cometwatch unmute {made.id}"
-        typer.echo(
-            f"mute {made.id}: alerts of {rule} are not sent until {moment(until)}; `{end}` ends it; {SOON}"
-        )
+        until = moment(made.ends_at)
+        typer.echo(f"mute {made.id}: alerts of {rule} are not sent until {until}; `{end}` ends it; {SOON}")
 
 
 def mutes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
@@ -239,13 +234,13 @@ def mutes(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         print_json({"mutes": found})
     else:
         print_table(
-            ("id", "alerts", "until", "since", "reason"), map(_mute, found), empty="Nothing is muted."
+            ("id", "alerts with", "until", "since", "reason"), map(_mute, found), empty="Nothing is muted."
         )
 
 
 def _mute(one: Silence) -> tuple[str, ...]:
     matchers = ", ".join(map(str, one.matchers))
-    return str(one.id), matchers, moment(one.ends_at), moment(one.created_at), one.comment
+    return str(one.id), matchers, moment(one.ends_at), moment(one.starts_at), one.comment
 
 
 def unmute(
@@ -260,29 +255,3 @@ def unmute(
         print_json({"ended": mute_id})
     else:
         typer.echo(f"mute {mute_id} ended; {SOON}")
-
-
-def _length(text: str) -> timedelta:
-    from pydantic_core import PydanticCustomError
-
-    from monitor.settings.forms import duration
-
-    try:
-        length = duration(text)
-    except PydanticCustomError as error:
-        raise ConfigError(f"--for: {error.message()}") from None
-    if not timedelta(0) < length <= timedelta(days=365):
-        raise ConfigError("--for: a mute lasts up to 365 days; for good, disable the rule instead")
-    return length
-
-
-def _must_exist(rule: str, store: Store) -> None:
-    """The rules that the monitor last ran with; before its first start any name will do."""
-    import difflib
-
-    known = store.fingerprints()
-    if not known or rule in known:
-        return
-    near = difflib.get_close_matches(rule, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(sorted(known))}"
-    raise ConfigError(f'--rule: no rule is named "{rule}" ({hint})')

@@ -53,9 +53,20 @@ def open_http(*, transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asy
 
 
 async def post(
-    http: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str], *, now: datetime
+    http: httpx.AsyncClient,
+    url: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    *,
+    now: datetime,
+    most: int = MAX_ANSWER,
+    within_s: float = ANSWER_S,
 ) -> Answer:
-    """POST once. Raises PostError if no status line came back."""
+    """POST once. Raises PostError if no status line came back.
+
+    `most` bytes of the answer are read, as far as they come `within_s`; more where the answer is what was
+    asked for.
+    """
     try:
         async with http.stream(
             "POST", url, content=content, headers=dict(headers), follow_redirects=False
@@ -63,24 +74,24 @@ async def post(
             return Answer(
                 status=response.status_code,
                 retry_after=parse_retry_after(response.headers.get("retry-after"), now),
-                body=await _beginning(response),
+                body=await _beginning(response, most, within_s),
             )
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
         raise PostError(_cause(exc)) from exc
 
 
-async def _beginning(response: httpx.Response) -> bytes:
-    """At most MAX_ANSWER bytes, as far as they come within ANSWER_S. Raw: nothing is unpacked."""
+async def _beginning(response: httpx.Response, most: int, within_s: float) -> bytes:
+    """At most so many bytes, as far as they come in time. Raw: nothing is unpacked."""
     body = bytearray()
     try:
-        with trio.move_on_after(ANSWER_S) as scope:
+        with trio.move_on_after(within_s) as scope:
             async for chunk in response.aiter_raw():
                 body += chunk
-                if len(body) >= MAX_ANSWER:
+                if len(body) >= most:
                     scope.cancel()  # a `break` would leave httpx's nested generators open
     except httpx.TransportError:
         pass  # the status came; that the rest did not changes nothing
-    return bytes(body[:MAX_ANSWER])
+    return bytes(body[:most])
 
 
 def _cause(exc: BaseException) -> str:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from slack_sdk.models.blocks import Block
 
 from monitor.delivery.render import slack
+from monitor.delivery.render.block_kit import mrkdwn
 from monitor.delivery.render.disclosure import disclose
 from monitor.delivery.values import Receiver, TextPolicy
 from monitor.store.values import Kind, Notification
@@ -172,7 +173,7 @@ def is_visible(character: str) -> bool:
 @given(texts, st.integers(1, 400))
 @example(" ".join(HOSTILE), 400)
 def test_mrkdwn_of_any_text_is_literal_and_short(text: str, limit: int) -> None:
-    literal = slack.mrkdwn(text, limit)
+    literal = mrkdwn(text, limit)
     assert length(literal) <= limit
     assert not set(literal) & set("<>`*~\n")
     assert not ENTITY.search(literal)
@@ -196,11 +197,11 @@ def test_mrkdwn_of_any_text_is_literal_and_short(text: str, limit: int) -> None:
     ],
 )
 def test_control_sequences_are_defused_and_ids_stay_readable(text: str, literal: str) -> None:
-    assert slack.mrkdwn(text, 200) == literal
+    assert mrkdwn(text, 200) == literal
 
 
 def test_an_entity_is_never_cut_in_two() -> None:
-    assert [slack.mrkdwn("&" * 9, limit) for limit in (5, 6, 11, 46)] == [
+    assert [mrkdwn("&" * 9, limit) for limit in (5, 6, 11, 46)] == [
         "…",
         "&amp;…",
         "&amp;&amp;…",

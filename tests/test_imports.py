@@ -38,7 +38,14 @@ MAY = {
         *SHARED, *LOUD, "rules.model", "monitor.store", "monitor.outgoing", "httpx", "msgspec",
         "standardwebhooks", "rich",
     },
-    "monitor.delivery.policy": {"rules.model", "rules.pace", "monitor.store.values", "msgspec"},
+    "monitor.delivery.policy": {
+        "rules.model", "rules.pace", "monitor.store.values", "monitor.delivery.bundling",
+        "monitor.delivery.matchers", "monitor.delivery.routing", "monitor.delivery.showing",
+    },
+    "monitor.delivery.bundling": {"rules.model", "monitor.store.values"},
+    "monitor.delivery.routing": {"rules.model", "monitor.store.values", "monitor.delivery.matchers"},
+    "monitor.delivery.showing": {"rules.model", "monitor.store.values", "monitor.delivery.sinks.base"},
+    "monitor.delivery.matchers": {"monitor.errors", "monitor.store.values", "re2"},
     "monitor.delivery.render": {"rules.model", "monitor.store.values", "monitor.delivery", "msgspec"},
     "monitor.delivery.backoff": {"rules.model"},
     "monitor.timers": {"rules.model"},
@@ -94,8 +101,12 @@ MAY = {
         "monitor.store",
     },
     "monitor.roster": {"rules.model", "monitor.settings"},
+    "monitor.outlets": {
+        *SHARED, "rules.model", "monitor.delivery", "monitor.outgoing", "monitor.settings", "httpx",
+    },
+    "monitor.heartbeat": {*SHARED, *LOUD, "rules.model", "monitor.web.view"},
     "monitor.settings": {
-        "rules.model", "rules.text", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings",
+        "monitor.delivery.matchers", "rules.model", "rules.text", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings",
         "yaml",
     },
     "monitor.web": {

@@ -1,63 +1,66 @@
-"""Who is told what, in how many messages. Pure: alerts, routes and `now` in, decisions out."""
+"""Who is told what, when, in how many messages. Pure: alerts, routes and `now` in, decisions out.
+
+`routing` says to whom, this file whether and how, `bundling` in how many messages, `showing` what is told
+again. The names that others need are all here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
+from monitor.delivery.bundling import MAX_BATCH_BYTES, STALE_AFTER, STORM, SUM_EVERY, bundle
 from monitor.delivery.matchers import takes
-from monitor.store.values import Bundle, EntryState, Fate, Finding, Kind, Operator, Route, Silence, Waiting
-from rules.model import Alert, AlertId, Labels, Status, Value, WatchSet
+from monitor.delivery.routing import (
+    Calendar,
+    Lane,
+    RouteSpec,
+    Tried,
+    explained,
+    label_sets,
+    lanes,
+    places,
+    route,
+    ways,
+)
+from monitor.delivery.showing import STANDS_FOR, shows
+from monitor.store.values import EntryState, Fate, Finding, Operator, Route, Silence, Step
+from rules.model import Alert, AlertId, Labels, Status, WatchSet
 from rules.pace import Hold
 
-MAX_BATCH_BYTES = 64 * 1024
-"""Of the alerts in one body, as they are stored: with keys and nulls, JSON stays under the 100 kB that the
-strictest of common receivers accepts (Express; nginx takes 1 MB)."""
-
-
-class RouteSpec(Value, frozen=True, kw_only=True):
-    """Alerts whose labels have one of the given values for every key of `match` go to `receivers`.
-
-    A label that an alert does not carry counts as "". An empty `match` takes everything.
-    """
-
-    receivers: tuple[str, ...]
-    match: Mapping[str, tuple[str, ...]] = {}
-    continue_: bool = False  #: go on to the next routes after this one matched
-
-    def takes(self, labels: Labels) -> bool:
-        return all(labels.get(key, "") in values for key, values in self.match.items())
-
-
-def route(alert: Alert, routes: Sequence[RouteSpec], watch: WatchSet) -> tuple[str, ...]:
-    """The receivers of an alert, each once, in the order of the routes; () when no route takes it.
-
-    An alert about several watched users is routed once for each of them, with that user's labels: both
-    teams are told.
-    """
-    found = (name for labels in label_sets(alert, watch) for name in _receivers(labels, routes))
-    return tuple(dict.fromkeys(found))
-
-
-def label_sets(alert: Alert, watch: WatchSet) -> tuple[Labels, ...]:
-    """The label sets that routes see: one for each watched user, or the alert's own when none is left."""
-    own = {"rule": str(alert.rule), "severity": alert.severity.value}
-    users = [uid for uid in alert.watched_users if uid in watch]
-    return tuple({**alert.labels, **watch[uid], **own} for uid in users) or ({**alert.labels, **own},)
-
-
-def _receivers(labels: Labels, routes: Sequence[RouteSpec]) -> Iterator[str]:
-    for spec in routes:
-        if not spec.takes(labels):
-            continue
-        yield from spec.receivers
-        if not spec.continue_:
-            return
-
+__all__ = [
+    "MAX_BATCH_BYTES",
+    "STALE_AFTER",
+    "STANDS_FOR",
+    "STORM",
+    "SUM_EVERY",
+    "Calendar",
+    "Lane",
+    "RouteSpec",
+    "Tried",
+    "bundle",
+    "decide",
+    "explained",
+    "holding",
+    "label_sets",
+    "lanes",
+    "route",
+    "shows",
+    "silenced_by",
+    "silenced_rules",
+]
 
 NOTHING_HELD: Final[Mapping[AlertId, Hold]] = MappingProxyType({})
+GOES_OUT: Final = frozenset({Fate.SENT, Fate.LATE, Fate.SUMMED})
+
+
+class Led(NamedTuple):
+    """A way of an alert, and the silence on it."""
+
+    lane: Lane
+    silence: Silence | None
 
 
 def decide(
@@ -72,38 +75,59 @@ def decide(
 ) -> tuple[Finding, ...]:
     """Every alert with at least one route: sent, sent late or in a sum, or suppressed for a recorded reason.
 
-    `holds` are of alerts that begin. The end of one is routed as if nothing was held: the store lets it
-    follow its beginning.
+    A receiver is held by silences only if they take every label set that leads to it. `holds` are of alerts
+    that begin. The end of one is routed as if nothing was held: the store lets it follow its beginning.
     """
 
     def decided(alert: Alert) -> Finding:
-        receivers = route(alert, routes, watch)
+        led = _led(alert, routes, watch, silences, now)
+        if not led:
+            return Finding(alert=alert, routes=(_nowhere(alert, routes, watch, now),), fate=Fate.UNROUTED)
         hold = holds.get(alert.id) if alert.status is Status.FIRING else None
-        silence = next((s for s in silences if is_silenced(alert, s, watch, now)), None)
         late = now - alert.event_at > max_age
-        fate, reason = _fate(hold, silence, late=late)
-        if not receivers:
-            nowhere = Route(receiver="", state=EntryState.SUPPRESSED, reason=_unrouted(alert, watch))
-            return Finding(alert=alert, routes=(nowhere,), fate=Fate.UNROUTED)
-        state = EntryState.PENDING if fate in GOES_OUT else EntryState.SUPPRESSED
-        is_summed = fate is Fate.SUMMED
-        routed = (
-            Route(
-                receiver=name,
-                state=state,
-                reason=reason,
-                late=late,
-                summed=is_summed,
-                silence=silence.id if silence and fate is Fate.SILENCED else None,
-            )
-            for name in receivers
+        routed = tuple(_routed(one, hold, late=late) for one in led)
+        sent = [one.lane for one, (fate, _) in zip(led, routed, strict=True) if fate is Fate.SENT]
+        return Finding(
+            alert=alert,
+            routes=tuple(route for _, route in routed),
+            fate=min((fate for fate, _ in routed), key=lambda fate: fate not in GOES_OUT),
+            steps=_steps(sent) if alert.status is Status.FIRING else (),
         )
-        return Finding(alert=alert, routes=tuple(routed), fate=fate)
 
     return tuple(map(decided, alerts))
 
 
-GOES_OUT: Final = frozenset({Fate.SENT, Fate.LATE, Fate.SUMMED})
+def _led(
+    alert: Alert,
+    routes: Sequence[RouteSpec],
+    watch: WatchSet,
+    silences: Sequence[Silence],
+    now: datetime,
+) -> tuple[Led, ...]:
+    """For each receiver the first way that no silence is on, or the first at all."""
+    found: dict[str, Led] = {}
+    for labels in label_sets(alert, watch):
+        silence = holding(alert, labels, silences, now)
+        for lane in ways(alert, labels, routes, now=now):
+            before = found.get(lane.receiver)
+            if before is None or (before.silence is not None and silence is None):
+                found[lane.receiver] = Led(lane, silence)
+    return tuple(found.values())
+
+
+def _routed(led: Led, hold: Hold | None, *, late: bool) -> tuple[Fate, Route]:
+    fate, reason = _fate(hold, led.silence, late=late)
+    is_alone = late or hold is not None  # old news and sums are messages of their own
+    routed = Route(
+        receiver=led.lane.receiver,
+        state=EntryState.PENDING if fate in GOES_OUT else EntryState.SUPPRESSED,
+        reason=reason,
+        late=late,
+        summed=fate is Fate.SUMMED,
+        grouping=None if is_alone else led.lane.grouping,
+        silence=led.silence.id if led.silence and fate is Fate.SILENCED else None,
+    )
+    return fate, routed
 
 
 def _fate(hold: Hold | None, silence: Silence | None, *, late: bool) -> tuple[Fate, str | None]:
@@ -117,17 +141,33 @@ def _fate(hold: Hold | None, silence: Silence | None, *, late: bool) -> tuple[Fa
     return (Fate.SUMMED, hold.reason) if hold is not None else (Fate.SENT, None)
 
 
-def is_silenced(alert: Alert, silence: Silence, watch: WatchSet, now: datetime) -> bool:
-    """Whether `silence` holds this alert.
+def _steps(sent: Iterable[Lane]) -> tuple[Step, ...]:
+    """The steps of all ways on which it is sent, each once, the soonest first."""
+    steps = dict.fromkeys(step for lane in sent for step in lane.steps)
+    return tuple(sorted(steps, key=lambda step: step.after))
+
+
+# --- silences -----------------------------------------------------------------------------------------
+
+
+def holding(alert: Alert, labels: Labels, silences: Sequence[Silence], now: datetime) -> Silence | None:
+    """The first of `silences` that holds the alert where routes see it with `labels`.
 
     The end of an alert that people were told of before the silence began is told in spite of it: an
     incident opened elsewhere must be closed there.
     """
-    if not silence.is_in_force(now) or not any(
-        takes(silence.matchers, one) for one in label_sets(alert, watch)
-    ):
-        return False
-    return alert.status is Status.FIRING or alert.first_seen_at >= silence.starts_at
+    return next((one for one in silences if _holds(alert, labels, one, now)), None)
+
+
+def _holds(alert: Alert, labels: Labels, silence: Silence, now: datetime) -> bool:
+    was_told = alert.status is Status.RESOLVED and alert.first_seen_at < silence.starts_at
+    return silence.is_in_force(now) and not was_told and takes(silence.matchers, labels)
+
+
+def silenced_by(alert: Alert, silences: Sequence[Silence], watch: WatchSet, now: datetime) -> Silence | None:
+    """The silence that holds the alert whichever way it goes; None if one of its label sets is free."""
+    held = [holding(alert, labels, silences, now) for labels in label_sets(alert, watch)]
+    return held[0] if all(held) else None
 
 
 def silenced_rules(silences: Sequence[Silence], now: datetime) -> frozenset[str]:
@@ -147,71 +187,21 @@ def _silenced(silence: Silence) -> str:
     return f"silenced until {until} by silence {silence.id}{by}: {silence.comment}"
 
 
+# --- no way ---------------------------------------------------------------------------------------------
+
+
+def _nowhere(alert: Alert, routes: Sequence[RouteSpec], watch: WatchSet, now: datetime) -> Route:
+    reason = next(_swallowed(alert, routes, watch, now), None) or _unrouted(alert, watch)
+    return Route(receiver="", state=EntryState.SUPPRESSED, reason=reason)
+
+
+def _swallowed(alert: Alert, routes: Sequence[RouteSpec], watch: WatchSet, now: datetime) -> Iterator[str]:
+    for labels in label_sets(alert, watch):
+        for place in places(labels, routes, now=now):
+            yield f"route {place.path} takes it and tells nobody: it has no receivers"
+
+
 def _unrouted(alert: Alert, watch: WatchSet) -> str:
     labels = label_sets(alert, watch)[0]
     shown = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
     return f"no route takes labels {shown}; end `routes` with a catch-all such as {{receivers: [ops]}}"
-
-
-def bundle(
-    entries: Sequence[Waiting],
-    *,
-    people: bool,
-    summary_over: int,
-    now: datetime,
-    batch: int = 100,
-    gather: timedelta = timedelta(0),
-) -> Bundle | None:
-    """What to send next of the entries that wait (oldest first), or None: let them wait on."""
-    if not entries:
-        return None
-    if people:
-        return _for_people(entries, summary_over, gathered=now - gather, summed_up=now - SUM_EVERY)
-    return _for_machine(entries, batch)
-
-
-SUM_EVERY: Final = timedelta(minutes=5)
-"""How long what is summed is gathered for people, so that they get one sum in that time, not many."""
-
-
-def _for_people(
-    entries: Sequence[Waiting], summary_over: int, *, gathered: datetime, summed_up: datetime
-) -> Bundle | None:
-    # 1. old news, once gathered: one digest  2. sums, once gathered  3. more than a person reads: one summary
-    # 4. one alert, one message. Digest and sum are first because each is one message, however much it holds.
-    late = [entry for entry in entries if entry.late]
-    summed = [entry for entry in entries if entry.summed and not entry.late]
-    fresh = [entry for entry in entries if not entry.summed and not entry.late]
-    if late and late[0].created_at <= gathered:
-        return _bundle(Kind.DIGEST, late)
-    if summed and summed[0].created_at <= summed_up:
-        return _bundle(Kind.SUMMARY, summed)
-    if len(fresh) > summary_over:
-        return _bundle(Kind.SUMMARY, fresh)
-    return _bundle(Kind.ALERTS, fresh[:1]) if fresh else None
-
-
-def _for_machine(entries: Sequence[Waiting], batch: int) -> Bundle:
-    """The oldest entry and all that may travel with it: same status, same lateness, within the limits."""
-    first = entries[0]
-    kind = Kind.DIGEST if first.late else Kind.ALERTS
-    alike = [e for e in entries if (e.late, e.status) == (first.late, first.status)]
-    return _bundle(kind, _within(alike[:batch], MAX_BATCH_BYTES))
-
-
-def _within(entries: Sequence[Waiting], size: int) -> Sequence[Waiting]:
-    """As many as fit into `size` bytes, at least one."""
-    for index, entry in enumerate(entries):
-        size -= entry.size
-        if size < 0:
-            return entries[: max(index, 1)]
-    return entries
-
-
-def _bundle(kind: Kind, entries: Sequence[Waiting]) -> Bundle:
-    is_firing = any(entry.status is Status.FIRING for entry in entries)
-    return Bundle(
-        kind=kind,
-        status=Status.FIRING if is_firing else Status.RESOLVED,
-        entries=tuple(entry.id for entry in entries),
-    )

@@ -354,6 +354,7 @@ class Waiting(Value, frozen=True, kw_only=True):
     summed: bool = False
     severity: Severity = Severity.WARNING
     is_over: bool = False  #: of one that begins: it is resolved by now
+    lasts: bool = False  #: it is a condition, not an event
 
 
 class Kind(StrEnum):
@@ -440,6 +441,22 @@ class Opened(Value, frozen=True, kw_only=True):
     subject: str  #: of this opening; a group that closed and opens again is another subject
     anchor_at: datetime  #: of the first message; later ones are whole intervals after it
     flushed_at: datetime | None = None  #: when a message about it was accepted, the last time
+
+    def flush_at(self, created_at: datetime) -> datetime:
+        """When what came up at `created_at` is told: at the first tick that is not before it.
+
+        The ticks are the anchor and every whole interval after it. Without an interval, the group is told at
+        once from the anchor on.
+        """
+        behind, interval = created_at - self.anchor_at, self.timing.interval
+        if behind <= timedelta(0):
+            return self.anchor_at
+        return self.anchor_at + -(-behind // interval) * interval if interval else created_at
+
+    def tick_before(self, at: datetime) -> datetime:
+        """The last tick that is not after `at`; `at` itself without an interval."""
+        interval = self.timing.interval
+        return self.anchor_at + (at - self.anchor_at) // interval * interval if interval else at
 
 
 class Overdue(Value, frozen=True, kw_only=True):

@@ -61,15 +61,16 @@ async def post(
     now: datetime,
     most: int = MAX_ANSWER,
     within_s: float = ANSWER_S,
+    method: str = "POST",
 ) -> Answer:
-    """POST once. Raises PostError if no status line came back.
+    """POST once (or PATCH). Raises PostError if no status line came back.
 
     `most` bytes of the answer are read, as far as they come `within_s`; more where the answer is what was
     asked for.
     """
     try:
         async with http.stream(
-            "POST", url, content=content, headers=dict(headers), follow_redirects=False
+            method, url, content=content, headers=dict(headers), follow_redirects=False
         ) as response:
             return Answer(
                 status=response.status_code,

@@ -9,21 +9,29 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-from monitor.delivery.policy import RouteSpec
+from msgspec import structs
+
+from monitor.delivery.matchers import parse
+from monitor.delivery.routing import USUAL, RouteSpec
 from monitor.evaluation import Orders
 from monitor.lists import ONE_FOR_ALL
 from monitor.roster import Roster, Uids, roster
 from monitor.schedule.turns import Wish
 from monitor.settings import Reader, Settings, SettingsError
+from monitor.settings.routes import Route, walk
 from monitor.settings.text import beside, source_of
 from monitor.settings.uids import uids
-from monitor.store.values import UserRow
+from monitor.store.values import Step, Timing, UserRow
 from monitor.terms import terms_of
 from rules import spec
+from rules.calendars import EXAMPLE as A_CALENDAR
+from rules.calendars import Named
 from rules.engine import RuleSet
+from rules.grammar import unknown
 from rules.model import UserId
 from rules.names import no_files
 from rules.text import Problem, Source, SpecError
+from rules.working_time import Calendar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +92,7 @@ class Configuration:
         return Orders(
             rules=self.rules,
             watch=self.roster.watch_set,
-            routes=routes(self.settings),
+            routes=routes(self.settings, self.rules.calendars),
             max_age=self.settings.alert_max_age,
             groups=frozenset(self.roster.groups),
             is_app_wide=self.settings.watch.source == ONE_FOR_ALL,
@@ -117,6 +125,7 @@ def complete(reader: Reader, settings: Settings) -> Configuration:
     except SpecError as error:
         problems += (_in_settings(reader, problem) for problem in error.problems)
         raise SettingsError(tuple(problems)) from error
+    problems += _unknown_calendars(reader, settings, rules)
     if problems:
         raise SettingsError(tuple(problems))
     lists = (Path(cohort.file) for cohort in settings.watch.cohorts if cohort.file)
@@ -131,12 +140,49 @@ def complete(reader: Reader, settings: Settings) -> Configuration:
     )
 
 
-def routes(settings: Settings) -> tuple[RouteSpec, ...]:
-    """The routes in the words of the routing policy."""
-    return tuple(
-        RouteSpec(match=route.match, receivers=route.receivers, continue_=route.continue_)
-        for route in settings.routes
+def routes(settings: Settings, calendars: Mapping[str, Calendar]) -> tuple[RouteSpec, ...]:
+    """The routes in the words of the routing policy. `calendars` are those that the rules define."""
+    return tuple(_route(route, calendars, RouteSpec()) for route in settings.routes)
+
+
+def _route(route: Route, calendars: Mapping[str, Calendar], outer: RouteSpec) -> RouteSpec:
+    group_by = outer.group_by if route.group_by is None else route.group_by
+    made = RouteSpec(
+        receivers=route.receivers or (),
+        match=route.match,
+        matchers=tuple(map(parse, route.matchers)),
+        continue_=route.continue_,
+        group_by=group_by,
+        timing=_timing(route, outer.timing, is_grouped=bool(group_by)),
+        during=_calendar(route.during, calendars),
+        except_=_calendar(route.except_, calendars),
+        steps=tuple(Step(after=step.after, receivers=step.receivers) for step in route.escalate),
     )
+    return structs.replace(made, routes=tuple(_route(inner, calendars, made) for inner in route.routes))
+
+
+def _timing(route: Route, outer: Timing | None, *, is_grouped: bool) -> Timing | None:
+    """When its groups are told. What it does not say is as the outer route has it, or as is usual."""
+    given = {
+        "wait": route.group_wait,
+        "interval": route.group_interval,
+        "repeat": route.repeat_interval,
+    }
+    told = {key: span for key, span in given.items() if span is not None}
+    usual = outer or (USUAL if is_grouped else structs.replace(USUAL, repeat=None))
+    return structs.replace(usual, **told) if told else outer
+
+
+def _calendar(name: str | None, calendars: Mapping[str, Calendar]) -> Named | None:
+    return None if name is None else Named(name=name, calendar=calendars[name])
+
+
+def _unknown_calendars(reader: Reader, settings: Settings, rules: RuleSet) -> Iterator[Problem]:
+    for loc, route in walk(settings.routes):
+        for key, name in (("during", route.during), ("except", route.except_)):
+            if name is not None and name not in rules.calendars:
+                message = f"{key}: {unknown('calendar', name, rules.calendars)}"
+                yield Problem(reader.place((*loc, key)), message, A_CALENDAR)
 
 
 def _listed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -335,6 +335,9 @@ class Named(Value, frozen=True, kw_only=True):
 
     name: str
     calendar: Calendar
+
+    def is_open(self, at: datetime) -> bool:
+        return self.calendar.is_open(at)
 
 
 @dataclass(frozen=True, kw_only=True)

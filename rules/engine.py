@@ -41,6 +41,7 @@ from rules.names import Pack
 from rules.pacing import USUAL, Pacing
 from rules.templates import MAX_TITLE, Facts, Template, link_maker, plain
 from rules.text import Place, Problem
+from rules.working_time import Calendar
 
 MAX_CAUSES: Final = 100  # messages that `Because` names: a page may bring a thousand of one key
 LINK: Final = "link"
@@ -82,12 +83,14 @@ class RuleSet:
         link: str | None = None,
         warnings: Sequence[Problem] = (),
         packs: Sequence[Pack] = (),
+        calendars: Mapping[str, Calendar] | None = None,
     ) -> None:
         """Raise `rules.templates.TemplateError` if `link` is not a link template."""
         self.app = app
         self.rules = tuple(rules)
         self.warnings = tuple(warnings)
         self.packs = tuple(packs)
+        self.calendars: Mapping[str, Calendar] = calendars or {}  #: by the names that rule files give them
         self.fingerprints: Mapping[RuleName, str] = {rule.name: rule.fingerprint for rule in rules}
         self.link: Callable[[Mapping[str, str]], str] | None = link_maker(link) if link else None
         logics = [(rule, rule.logic) for rule in rules]

@@ -107,7 +107,14 @@ def load(
         problems += _unknown_rules(f"rules.{setting}", told, reading.seen)
     if any(not problem.is_warning for problem in problems):
         raise SpecError([problem for problem in problems if not problem.is_warning])
-    return RuleSet(app=app, rules=rules, link=link, warnings=problems, packs=[pack for pack in packs if pack])
+    return RuleSet(
+        app=app,
+        rules=rules,
+        link=link,
+        warnings=problems,
+        packs=[pack for pack in packs if pack],
+        calendars=names.calendars,
+    )
 
 
 def _unknown_rules(setting: str, told: Sequence[str], known: Mapping[str, Place]) -> Iterator[Problem]:

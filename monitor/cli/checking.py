@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.given import AsJson, Given, given, print_json
-from monitor.configuration import Configuration, complete, routes, rule_files
+from monitor.configuration import Configuration, complete, rule_files
 from monitor.delivery.policy import RouteSpec
 from monitor.feasibility import broken_promises, seldom_updates
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
@@ -112,7 +112,7 @@ def examine(given: Given) -> Findings:
     rules = configuration.rules
     found.problems += spec.warnings(rules, settings.watch.source, has_groups=bool(settings.watch.groups))
     if settings.receivers:
-        found.problems += unreachable(rules, routes(settings), _labelled(configuration))
+        found.problems += unreachable(rules, configuration.orders.routes, _labelled(configuration))
     return found
 
 

@@ -4,8 +4,10 @@
 place and an example of the right form.
 """
 
-from monitor.settings.model import Receiver, SecretError, Settings, known_secrets, redacted, schema
+from monitor.settings.model import Settings, known_secrets, redacted, schema
 from monitor.settings.reading import Reader, SettingsError, load
+from monitor.settings.receivers import Receiver
+from monitor.settings.secrets import SecretError
 
 __all__ = [
     "Reader",

@@ -181,6 +181,21 @@ def _secret_signing_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def bearer_token(value: str) -> str:
+    """A token as HTTP carries it; never quoted in the error."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,200}", value):
+        raise wrong(
+            "expected 16 to 200 letters, digits and . _ ~ + / = - without a blank; make such a token with: "
+            "openssl rand -hex 32"
+        )
+    return value
+
+
+def _secret_bearer_token(value: SecretStr) -> SecretStr:
+    bearer_token(value.get_secret_value())
+    return value
+
+
 def _staleness(value: Any) -> timedelta | Literal["auto"]:
     if value == "auto":
         return "auto"
@@ -257,6 +272,7 @@ LabelName = Annotated[Text, matching(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a label na
 WebAddress = Annotated[str, AfterValidator(web_address)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_secret_signing_secret)]
+BearerToken = Annotated[SecretStr, AfterValidator(_secret_bearer_token)]
 FileName = Annotated[str, AfterValidator(_beside_config)]
 AS_TEXT: Final = PlainSerializer(  # a span, or the word that stands for one
     lambda value: value if isinstance(value, str) else duration_text(value),

@@ -2,87 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
 
-from monitor.errors import ConfigError
 from monitor.settings.forms import (
+    BearerToken,
     Duration,
     FileName,
-    LabelName,
-    Name,
     Occasion,
-    SecretAddress,
-    SigningSecret,
     Size,
     Staleness,
     Text,
-    Texts,
     WebAddress,
+    bearer_token,
     matching,
-    signing_secret,
-    web_address,
     wrong,
 )
+from monitor.settings.receivers import Heartbeat, Receiver
+from monitor.settings.routes import Route
+from monitor.settings.secrets import Confidant, Forms
 from monitor.settings.section import Section, at_most_one, exactly_one
 from monitor.settings.text import Loc
 from monitor.settings.watch import Watch
 from rules.text import Problem
 
 NOW: Final = timedelta(0)
-
-Forms = Mapping[str, Callable[[str], str]]
-"""How to check secrets that stand in files, by the name of their setting."""
-
-
-class SecretError(ConfigError):
-    """A secret's file can't be used as it is; `key` is the setting that names it."""
-
-    def __init__(self, key: str, message: str) -> None:
-        self.key = key
-        super().__init__(f"{key}: {message}")
-
-
-class Confidant(Section):
-    """A section whose secrets stand in it or, under the same key with `_file`, in a file."""
-
-    forms: ClassVar[Forms] = {}
-
-    @classmethod
-    def secret_names(cls) -> tuple[str, ...]:
-        return tuple(name for name in cls.model_fields if f"{name}_file" in cls.model_fields)
-
-    def read(self, name: str) -> str | None:
-        """The secret as it is now: a file is read each time, so that it can be exchanged while we run.
-
-        None if neither form is set. Raises SecretError when the file can't be read, is empty or holds
-        something else.
-        """
-        given: SecretStr | None = getattr(self, name)
-        if given is not None:
-            return given.get_secret_value()
-        file: str | None = getattr(self, f"{name}_file")
-        return None if file is None else self._from_file(name, file)
-
-    def _from_file(self, name: str, file: str) -> str:
-        key = f"{name}_file"
-        try:
-            text = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SecretError(key, f"can't read {file}: {reason}; put the secret there") from error
-        if not text:
-            raise SecretError(key, f"{file} is empty; it has to hold the secret and nothing else")
-        try:
-            return self.forms.get(name, str)(text)
-        except PydanticCustomError as error:
-            raise SecretError(key, f"{file}: {error.message()}") from None
 
 
 class Api(Confidant):
@@ -194,7 +142,7 @@ class StoreSettings(Section):
     url: DatabaseUrl = "sqlite:////var/lib/cometwatch/cometwatch.db"
 
 
-class Server(Section):
+class Server(Confidant):
     """Metrics, health and the status page."""
 
     listen: Annotated[Text, matching(r"(\[[0-9a-fA-F:.]+\]|[^\s:/]*):\d{1,5}", "host:port")] = Field(
@@ -205,6 +153,19 @@ class Server(Section):
         examples=[["status.example.net"]],
         description="Names under which the page may be opened, beside addresses and localhost.",
     )
+    token: BearerToken | None = None
+    token_file: FileName | None = Field(
+        default=None,
+        examples=["/run/secrets/cometwatch-token"],
+        description="Its bearer may silence and acknowledge over HTTP; without it, nobody.",
+    )
+
+    forms: ClassVar[Forms] = {"token": bearer_token}
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        at_most_one(self, "token_file", "token")
+        return self
 
 
 class Rules(Section):
@@ -222,118 +183,6 @@ class Rules(Section):
     off: tuple[str, ...] = Field(
         default=(), examples=[["mention"]], description="Rules that are checked and not run."
     )
-
-
-class SlackSink(Confidant):
-    """A Slack incoming webhook."""
-
-    webhook_url: SecretAddress | None = None
-    webhook_url_file: FileName | None = Field(default=None, examples=["/run/secrets/slack"])
-
-    forms: ClassVar[Forms] = {"webhook_url": web_address}
-
-    @model_validator(mode="after")
-    def _one_url(self) -> Self:
-        exactly_one(self, "webhook_url_file", "webhook_url")
-        return self
-
-    def address(self) -> str:
-        """The webhook's address as it is now. Raises SecretError."""
-        return self.read("webhook_url") or ""
-
-
-class WebhookSink(Confidant):
-    """Any receiver of signed Standard Webhooks."""
-
-    url: SecretAddress | None = Field(default=None, examples=["https://hooks.example.net/chat"])
-    url_file: FileName | None = Field(default=None, examples=["/run/secrets/hook"])
-    secret: SigningSecret | None = None
-    secret_file: FileName | None = Field(default=None, examples=["/run/secrets/whsec"])
-    previous_secret: SigningSecret | None = Field(
-        default=None, description="Signs too, until the receiver knows the new one."
-    )
-    previous_secret_file: FileName | None = Field(default=None, examples=["/run/secrets/whsec-previous"])
-    headers: dict[Annotated[str, matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a header name")], SecretStr] = (
-        Field(default={}, examples=[{"X-Team": "payments"}])
-    )
-
-    forms: ClassVar[Forms] = {
-        "url": web_address, "secret": signing_secret, "previous_secret": signing_secret,
-    }  # fmt: skip
-
-    @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        exactly_one(self, "url", "url_file")
-        at_most_one(self, "secret", "secret_file")
-        at_most_one(self, "previous_secret", "previous_secret_file")
-        if (self.previous_secret or self.previous_secret_file) and not (self.secret or self.secret_file):
-            raise wrong("previous_secret stands beside secret_file (or secret), never alone")
-        return self
-
-    def address(self) -> str:
-        """Where to post, as it is now. Raises SecretError."""
-        return self.read("url") or ""
-
-    def signing_secrets(self) -> tuple[str, ...]:
-        """The secrets to sign with as they are now, the newest first. Raises SecretError."""
-        both = (self.read("secret"), self.read("previous_secret"))
-        return tuple(secret for secret in both if secret)
-
-
-class ConsoleSink(Section):
-    """Writes alerts to standard output."""
-
-
-SINKS: Final = ("slack", "webhook", "console")
-RATES: Final = {"slack": 1.0, "webhook": 20.0, "console": 100.0}  # Slack's own limit is one a second
-
-
-class Receiver(Section):
-    """A named destination: exactly one of slack, webhook, console."""
-
-    name: Name = Field(examples=["oncall"])
-    slack: SlackSink | None = None
-    webhook: WebhookSink | None = None
-    console: ConsoleSink | None = None
-    text: Literal["none", "preview", "full"] = Field(
-        default="none", description="How much of a message's text leaves the house."
-    )
-    links: bool = Field(default=False, description="Whether links to media leave it; they may be signed.")
-    timeout: Duration = Field(default=timedelta(seconds=10), gt=NOW, le=timedelta(minutes=2))
-    rate: float | None = Field(
-        default=None, gt=0, le=1000, examples=[1], description="Sends a second. Slack 1, webhook 20."
-    )
-    summary_over: int = Field(
-        default=20, ge=2, description="With more waiting than a person reads, one message sums them up."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_console(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "console" in value and value["console"] is None:
-            return {**value, "console": {}}
-        return value
-
-    @model_validator(mode="after")
-    def _one_sink(self) -> Self:
-        exactly_one(self, *SINKS)
-        return self
-
-    @property
-    def sink(self) -> str:
-        return next(name for name in SINKS if getattr(self, name) is not None)
-
-    @property
-    def rate_per_s(self) -> float:
-        return self.rate or RATES[self.sink]
-
-
-class Route(Section):
-    """Alerts whose labels match go to these receivers; the first match wins unless it says `continue`."""
-
-    match: dict[LabelName, Texts] = Field(default={}, examples=[{"severity": ["critical", "warning"]}])
-    receivers: tuple[Name, ...] = Field(min_length=1, examples=[["oncall"]])
-    continue_: bool = Field(default=False, alias="continue")
 
 
 LinkTemplate = Annotated[
@@ -377,6 +226,11 @@ class Settings(Section):
         examples=[[{"receivers": ["oncall"]}]],
         description="Without any, all go to every receiver.",
     )
+    heartbeats: tuple[Heartbeat, ...] = Field(
+        default=(),
+        examples=[[{"url_file": "/run/secrets/heartbeat", "every": "1m"}]],
+        description="Asked while the whole road works: who listens there misses us when it does not.",
+    )
     alerts: Alerts = Alerts()
     alert_max_age: Duration = Field(
         default=timedelta(hours=1), gt=NOW, description="Older when found: part of a digest, never a page."
@@ -409,6 +263,14 @@ class Settings(Section):
         names = [one.get("name") for one in value["receivers"] if isinstance(one, dict)]
         return {**value, "routes": [{"receivers": names}]} if names and all(names) else value
 
+    @model_validator(mode="after")
+    def _watchdogs_have_an_alertmanager(self) -> Self:
+        kinds = {receiver.name: receiver.key for receiver in self.receivers}
+        for one in self.heartbeats:
+            if one.alertmanager and kinds.get(one.alertmanager) not in {None, "alertmanager"}:
+                raise wrong(f"heartbeats: receiver {one.alertmanager} is no alertmanager; give its url_file")
+        return self
+
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What works but was probably not meant."""
@@ -418,22 +280,19 @@ class Settings(Section):
 def confidants(settings: Settings) -> Iterator[tuple[Loc, Confidant]]:
     """The sections that hold secrets, each with its way through the YAML keys."""
     yield ("api",), settings.api
+    yield ("server",), settings.server
     for position, receiver in enumerate(settings.receivers):
-        if sink := receiver.slack or receiver.webhook:
-            yield ("receivers", position, receiver.sink), sink
+        if isinstance(section := receiver.section, Confidant):
+            yield ("receivers", position, receiver.key), section
+    for position, heartbeat in enumerate(settings.heartbeats):
+        yield ("heartbeats", position), heartbeat
 
 
 def known_secrets(settings: Settings) -> frozenset[str]:
     """All secrets that can be read now, so that logs can leave them out wherever they turn up."""
     found: set[str] = set()
     for _, section in confidants(settings):
-        for name in section.secret_names():
-            try:
-                found.add(section.read(name) or "")
-            except SecretError:
-                continue  # what we can't read we can't leak
-        if isinstance(section, WebhookSink):
-            found.update(value.get_secret_value() for value in section.headers.values())
+        found.update(section.known_secrets())
     return frozenset(found - {""})
 
 

@@ -19,7 +19,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from monitor.errors import ConfigError
 from monitor.settings.forms import duration_text, several
-from monitor.settings.model import SecretError, Settings, confidants
+from monitor.settings.model import Settings, confidants
+from monitor.settings.routes import walk
+from monitor.settings.secrets import SecretError
 from monitor.settings.text import Document, Loc, read, source_of
 from rules.model import Severity
 from rules.text import Place, Problem, SpecError
@@ -170,23 +172,36 @@ class Reader:
                     self.place(("receivers", position, "name")),
                     f'a second receiver is named "{name}": names are unique',
                 )
-        for number, route in enumerate(_listed(values, "routes")):
-            for position, name in enumerate(_listed(route, "receivers")):
-                if isinstance(name, str) and name not in known:
-                    loc: Loc = ("routes", number, "receivers", position)
-                    yield Problem(
-                        self.place(loc),
-                        f'{_dotted(loc)}: no receiver is named "{name}"{_nearest(name, known)}',
-                    )
-            yield from self._unknown_severities(number, route)
+        for loc, name in _receivers_named(values):
+            if isinstance(name, str) and name not in known:
+                message = f'{_dotted(loc)}: no receiver is named "{name}"{_nearest(name, known)}'
+                yield Problem(self.place(loc), message)
+        for at, route in walk(_listed(values, "routes")):
+            yield from self._unknown_severities(at, route)
+            yield from self._leads_nowhere(at, route)
         yield from self._listed_twice(values)
 
-    def _unknown_severities(self, number: int, route: Any) -> Iterator[Problem]:
+    def _leads_nowhere(self, at: Loc, route: Any) -> Iterator[Problem]:
+        is_outer = len(at) == len(("routes", 0))
+        if is_outer and isinstance(route, dict) and not {"receivers", "routes"} & route.keys():
+            yield Problem(
+                self.place(at),
+                f"{_dotted(at)}: a route names the receivers it leads to",
+                "{receivers: [oncall]}; receivers: [] for alerts that nobody is to hear of",
+            )
+        elif not is_outer and isinstance(route, dict) and route.get("receivers") == []:
+            yield Problem(
+                self.place((*at, "receivers")),
+                f"{_dotted((*at, 'receivers'))}: within another route, [] means that route's receivers; "
+                "leave it out, or put the route before the other one",
+            )
+
+    def _unknown_severities(self, at: Loc, route: Any) -> Iterator[Problem]:
         match = route.get("match") if isinstance(route, dict) else None
         given = match.get("severity", ()) if isinstance(match, dict) else ()
         for name in several(given):
             if isinstance(name, str) and name not in list(Severity):
-                loc = ("routes", number, "match", "severity")
+                loc = (*at, "match", "severity")
                 yield Problem(
                     self.place(loc),
                     f'{_dotted(loc)}: no severity is named "{name}"{_nearest(name, list(Severity))}',
@@ -312,6 +327,23 @@ def _made_way(below: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str,
 def _listed(values: Any, key: str) -> list[Any]:
     found = values.get(key) if isinstance(values, dict) else None
     return found if isinstance(found, list) else []
+
+
+def _receivers_named(values: Any) -> Iterator[tuple[Loc, Any]]:
+    """Every place that names a receiver of elsewhere."""
+    for number, receiver in enumerate(_listed(values, "receivers")):
+        fallback = receiver.get("fallback") if isinstance(receiver, dict) else None
+        if isinstance(fallback, dict):
+            yield ("receivers", number, "fallback", "receiver"), fallback.get("receiver")
+    for number, heartbeat in enumerate(_listed(values, "heartbeats")):
+        if isinstance(heartbeat, dict) and "alertmanager" in heartbeat:
+            yield ("heartbeats", number, "alertmanager"), heartbeat["alertmanager"]
+    for at, route in walk(_listed(values, "routes")):
+        for position, name in enumerate(_listed(route, "receivers")):
+            yield (*at, "receivers", position), name
+        for step, one in enumerate(_listed(route, "escalate")):
+            for position, name in enumerate(_listed(one, "receivers")):
+                yield (*at, "escalate", step, "receivers", position), name
 
 
 def _lists_of_names(values: Any) -> Iterator[list[tuple[Loc, str]]]:

@@ -53,7 +53,7 @@ def test_the_documented_settings_mean_what_they_say(tmp_path: Path) -> None:
         ("superhero3", {"team": "payments"}),
     ]
     assert settings.poll.min_interval == timedelta(seconds=2)
-    assert [(one.name, one.sink, one.rate_per_s) for one in settings.receivers] == [
+    assert [(one.name, one.key, one.rate_per_s) for one in settings.receivers] == [
         ("oncall", "slack", 1.0),
         ("ops-hook", "webhook", 20.0),
     ]

@@ -55,7 +55,11 @@ MAY = {
         "monitor.store.values", "msgspec", "pydantic_core",
     },
     "monitor.terms": {"monitor.lists", "monitor.roster", "monitor.schedule"},
-    "monitor.notices": {"rules.model", "msgspec"},
+    "monitor.notices": {"rules.model", "monitor.store.values", "msgspec"},
+    "monitor.oncall": {
+        *SHARED, *LOUD, "rules.model", "monitor.store", "monitor.delivery", "monitor.evaluation",
+        "monitor.notices", "msgspec",
+    },
     "monitor.evaluation": {
         "rules", "monitor.lists", "monitor.store.values", "monitor.delivery.policy", "msgspec",
     },
@@ -110,10 +114,11 @@ MAY = {
         "yaml",
     },
     "monitor.web": {
-        *SHARED, *LOUD, "rules.model", "monitor.store", "starlette", "prometheus_client",
-        "msgspec", "markupsafe", "jinja2",
+        *SHARED, *LOUD, "rules.model", "monitor.silencing", "monitor.store", "starlette",
+        "prometheus_client", "msgspec", "markupsafe", "jinja2",
     },
-    "monitor.outgoing": {"httpx"},
+    "monitor.outgoing": {"monitor.reach", "httpx", "httpcore"},
+    "monitor.reach": {"trio", "httpcore"},
     "monitor.probe": {"monitor.errors"},
     "monitor.server": {"monitor.errors", "trio", "starlette", "hypercorn"},
     "monitor.simulator": {"starlette", "trio"},

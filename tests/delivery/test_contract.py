@@ -164,7 +164,7 @@ def _wire(request: httpx.Request) -> str:
 
 
 @over_http
-async def test_a_retry_is_known_as_one(name: str) -> None:
+async def test_a_retry_is_known_as_one(name: str, autojump_clock: trio.testing.MockClock) -> None:
     hook = Hook(status(500))
     sink, id_of = hook.sink(contract(name)), contract(name).id_of
     for _ in range(3):

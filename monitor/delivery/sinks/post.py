@@ -46,10 +46,16 @@ class Answer(Value, frozen=True, kw_only=True):
         return 200 <= self.status < 300
 
 
-def open_http(*, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+def open_http(
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    reach: outgoing.Reach = outgoing.Reach(),
+    tls: outgoing.Tls = outgoing.Tls(),
+) -> httpx.AsyncClient:
     """The client for sinks, as `outgoing.client` describes it. Deadlines are set by the deliverer."""
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
-    return outgoing.client(limits, {"accept-encoding": "identity"}, transport=transport)
+    headers = {"accept-encoding": "identity"}
+    return outgoing.client(limits, headers, transport=transport, reach=reach, tls=tls)
 
 
 async def post(
@@ -99,6 +105,8 @@ def _cause(exc: BaseException) -> str:
     """Why it failed, in words that hold no address: texts of network errors often do."""
     cause: BaseException | None = exc
     while cause is not None:
+        if isinstance(cause, outgoing.NotConnected):
+            return str(cause)
         if isinstance(cause, ssl.SSLError):
             reason = getattr(cause, "reason", None) or type(cause).__name__
             return f"TLS failed ({reason}): check the receiver's certificate and port"

@@ -7,7 +7,7 @@ characters only, and of bounded length.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -101,7 +101,7 @@ def follow_up(notification: Notification) -> Page:
     bare = Page(
         title=_title(notification),
         word=_worst(alone),
-        leads=_sample_leads(notification),
+        leads=_leads(notification),
         footer=_footer(notification),
     )
     if _is_single(notification):
@@ -126,6 +126,20 @@ def fitted(lines: Sequence[str], limit: int, *, more: str = "…") -> str:
             break
         kept.append(line)
     return "\n".join([*kept, more])
+
+
+def joined(parts: Iterable[str], limit: int) -> str:
+    """The parts in a row, none cut in two, with an ellipsis where more stood: for text that is escaped."""
+    kept: list[str] = []
+    size = 0
+    for part in parts:
+        kept.append(part)
+        size += length(part)
+        if size > limit:
+            while kept and size > limit - 1:
+                size -= length(kept.pop())
+            return "".join(kept) + "…"
+    return "".join(kept)
 
 
 def length(text: str) -> int:

@@ -117,7 +117,9 @@ def a_notification(*alerts: Alert, **changes: Any) -> Notification:
     return msgspec.structs.replace(notification, **changes)
 
 
-def an_entry(number: int, *, late: bool = False, waits_s: float = 0, **changes: Any) -> Waiting:
+def an_entry(
+    number: int, *, late: bool = False, is_over: bool = False, waits_s: float = 0, **changes: Any
+) -> Waiting:
     """Outbox row `number`, made `waits_s` before NOW."""
     alert = an_alert(**{"id": AlertId(f"{number:032x}"), **changes})
     return Waiting(
@@ -126,6 +128,9 @@ def an_entry(number: int, *, late: bool = False, waits_s: float = 0, **changes: 
         late=late,
         created_at=NOW - timedelta(seconds=waits_s),
         size=len(msgspec.json.encode(alert)),
+        severity=alert.severity,
+        is_over=is_over,
+        lasts=alert.lasts,
     )
 
 

@@ -1,4 +1,4 @@
-"""Who is told what, and how much at once: routes, mutes, old news and bundles."""
+"""What becomes of an alert: sent, held by a silence, late, summed, escalated; each for a recorded reason."""
 
 from __future__ import annotations
 
@@ -6,75 +6,47 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
-from monitor.delivery.policy import MAX_BATCH_BYTES, RouteSpec, bundle, decide, route
+from monitor.delivery.policy import RouteSpec, decide, silenced_by, silenced_rules
 from monitor.metrics import FATES
-from monitor.store.values import Bundle, EntryState, Fate, Finding, Kind, Mute, Waiting
-from rules.model import Alert, RuleName, Severity, Status, UserId
+from monitor.store.values import EntryState, Fate, Finding, Matcher, Operator, Silence, Step
+from rules.model import Alert, Status, UserId
 from rules.pace import Hold, HoldKind
-from tests.delivery.samples import NOW, RANG_AT, an_alert, an_entry
+from tests.delivery.samples import NOW, RANG_AT, an_alert
 
 ANN, BEN = UserId("ann"), UserId("ben")
 WATCH = {ANN: {"team": "payments"}, BEN: {"team": "trips", "region": "eu"}}
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+PAYMENTS = RouteSpec(match={"team": ("payments",)}, receivers=("pay",))
+TRIPS = RouteSpec(match={"team": ("trips",)}, receivers=("trips",))
+REST = RouteSpec(receivers=("ops",))
 
 
 def about(*users: UserId, **changes: Any) -> Alert:
     return an_alert(watched_users=users, labels={}, **changes)
 
 
-PAYMENTS = RouteSpec(match={"team": ("payments",)}, receivers=("pay",))
-TRIPS = RouteSpec(match={"team": ("trips",)}, receivers=("trips",))
-REST = RouteSpec(receivers=("ops",))
-
-
-@pytest.mark.parametrize(
-    ("alert", "routes", "receivers"),
-    [
-        (about(ANN), [PAYMENTS, TRIPS, REST], ("pay",)),
-        (about(BEN), [PAYMENTS, TRIPS, REST], ("trips",)),
-        (about(ANN, BEN), [PAYMENTS, TRIPS, REST], ("pay", "trips")),
-        (about(UserId("gone")), [PAYMENTS, TRIPS, REST], ("ops",)),
-        (about(), [REST], ("ops",)),
-        (about(ANN), [], ()),
-        (about(ANN), [TRIPS], ()),
-        (about(ANN), [RouteSpec(match={"team": ("x", "payments")}, receivers=("a",))], ("a",)),
-        (about(ANN), [RouteSpec(match={"rule": ("missed-call",)}, receivers=("a",))], ("a",)),
-        (about(ANN), [RouteSpec(match={"severity": ("critical",)}, receivers=("a",)), REST], ("ops",)),
-        (about(ANN), [RouteSpec(match={"region": ("",)}, receivers=("a",)), REST], ("a",)),
-        (about(BEN), [RouteSpec(match={"region": ("",)}, receivers=("a",)), REST], ("ops",)),
-        (about(ANN), [RouteSpec(receivers=("all",), continue_=True), PAYMENTS, REST], ("all", "pay")),
-        (about(ANN), [RouteSpec(receivers=("ops",), continue_=True), REST], ("ops",)),
-        (about(ANN), [RouteSpec(match={"team": ("payments",), "region": ("eu",)}, receivers=("a",))], ()),
-    ],
-)
-def test_the_first_route_that_takes_the_labels_wins(
-    alert: Alert, routes: list[RouteSpec], receivers: tuple[str, ...]
-) -> None:
-    assert route(alert, routes, WATCH) == receivers
-
-
-def test_a_watched_user_cannot_pose_as_a_rule_or_severity() -> None:
-    watch = {ANN: {"severity": "critical", "rule": "other"}}
-    routes = [RouteSpec(match={"severity": ("critical",)}, receivers=("pager",)), REST]
-    assert route(about(ANN), routes, watch) == ("ops",)
-
-
-def decided(alert: Alert, *mutes: Mute, routes: tuple[RouteSpec, ...] = (REST,)) -> Finding:
-    (finding,) = decide([alert], routes=routes, watch=WATCH, mutes=mutes, now=NOW, max_age=HOUR)
+def decided(alert: Alert, *silences: Silence, routes: tuple[RouteSpec, ...] = (REST,)) -> Finding:
+    (finding,) = decide([alert], routes=routes, watch=WATCH, silences=silences, now=NOW, max_age=HOUR)
     return finding
 
 
-def a_mute(**changes: Any) -> Mute:
+def a_silence(*matchers: Matcher, **changes: Any) -> Silence:
+    """Of the sample's rule, if of nothing else."""
     facts = {
         "id": 3,
-        "rule": RuleName("missed-call"),
-        "until": NOW + HOUR,
-        "reason": "deploy",
+        "matchers": matchers or (RULE,),
+        "starts_at": RANG_AT,
+        "ends_at": NOW + HOUR,
+        "author": "ann",
+        "comment": "deploy",
         "created_at": RANG_AT,
     }
-    return Mute(**{**facts, **changes})
+    return Silence(**{**facts, **changes})
+
+
+RULE, MENTION = Matcher(label="rule", value="missed-call"), Matcher(label="rule", value="mention")
+OF_PAYMENTS, OF_TRIPS = Matcher(label="team", value="payments"), Matcher(label="team", value="trips")
 
 
 def test_an_alert_goes_to_every_receiver_of_its_route() -> None:
@@ -104,25 +76,117 @@ BEFORE, AFTER = RANG_AT - timedelta(seconds=1), RANG_AT + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("alert", "mute", "state"),
+    ("alert", "silence", "state"),
     [
-        (about(ANN), a_mute(), EntryState.SUPPRESSED),
-        (about(ANN), a_mute(until=NOW), EntryState.PENDING),
-        (about(ANN), a_mute(rule=RuleName("mention")), EntryState.PENDING),
-        # Told as firing before the mute began: its end is told. Found while muted: nor is its end.
-        (about(ANN, status=Status.RESOLVED, first_seen_at=BEFORE), a_mute(), EntryState.PENDING),
-        (about(ANN, status=Status.RESOLVED, first_seen_at=AFTER), a_mute(), EntryState.SUPPRESSED),
+        (about(ANN), a_silence(), EntryState.SUPPRESSED),
+        (about(ANN), a_silence(ends_at=NOW), EntryState.PENDING),
+        (about(ANN), a_silence(starts_at=NOW), EntryState.SUPPRESSED),
+        (about(ANN), a_silence(starts_at=NOW + MINUTE), EntryState.PENDING),
+        (about(ANN), a_silence(MENTION), EntryState.PENDING),
+        (about(ANN), a_silence(RULE, OF_PAYMENTS), EntryState.SUPPRESSED),
+        (about(ANN), a_silence(RULE, OF_TRIPS), EntryState.PENDING),
+        # Told as firing before the silence began: its end is told. Found while silent: nor is its end.
+        (about(ANN, status=Status.RESOLVED, first_seen_at=BEFORE), a_silence(), EntryState.PENDING),
+        (about(ANN, status=Status.RESOLVED, first_seen_at=AFTER), a_silence(), EntryState.SUPPRESSED),
     ],
 )
-def test_a_mute_silences_what_was_found_while_it_lasts(alert: Alert, mute: Mute, state: EntryState) -> None:
-    (only,) = decided(alert, mute).routes
+def test_a_silence_holds_what_was_found_while_it_lasts(
+    alert: Alert, silence: Silence, state: EntryState
+) -> None:
+    (only,) = decided(alert, silence).routes
     assert only.state == state
-    assert (only.reason is None) == (state is EntryState.PENDING)
+    assert (only.reason is None) == (only.silence is None) == (state is EntryState.PENDING)
 
 
-def test_the_reason_of_a_muted_alert_names_the_mute() -> None:
-    (only,) = decided(about(ANN), a_mute()).routes
-    assert only.reason == "muted until 2026-11-22 09:02:00 UTC by mute 3: deploy"
+def test_the_reason_of_a_silenced_alert_names_the_silence() -> None:
+    finding = decided(about(ANN), a_silence(MENTION, id=2), a_silence())
+    assert finding.fate is Fate.SILENCED
+    (only,) = finding.routes
+    assert only.silence == 3
+    assert only.reason == "silenced until 2026-11-22 09:02:00 UTC by silence 3 by ann: deploy"
+    (nameless,) = decided(about(ANN), a_silence(author="")).routes
+    assert nameless.reason == "silenced until 2026-11-22 09:02:00 UTC by silence 3: deploy"
+
+
+def test_a_receiver_is_held_only_if_all_that_leads_to_it_is_silenced() -> None:
+    both, payments = about(ANN, BEN), a_silence(OF_PAYMENTS)
+    apart = decided(both, payments, routes=(PAYMENTS, TRIPS))
+    assert [(r.receiver, r.state, r.silence) for r in apart.routes] == [
+        ("pay", EntryState.SUPPRESSED, 3),
+        ("trips", EntryState.PENDING, None),
+    ]
+    assert apart.fate is Fate.SENT
+    (shared,) = decided(both, payments).routes
+    assert shared.state is EntryState.PENDING
+    assert silenced_by(both, [payments], WATCH, NOW) is None
+    (held,) = decided(both, payments, a_silence(OF_TRIPS, id=4)).routes
+    assert (held.state, held.silence) == (EntryState.SUPPRESSED, 3)
+    assert silenced_by(both, [a_silence(OF_TRIPS), payments], WATCH, NOW) == payments
+
+
+def test_a_receiver_hears_in_the_group_of_the_way_that_is_free() -> None:
+    teams = (RouteSpec(receivers=("ops",), group_by=("team",)),)
+    (only,) = decided(about(ANN, BEN), a_silence(OF_PAYMENTS), routes=teams).routes
+    assert only.grouping is not None
+    assert only.grouping.group.labels == {"team": "trips"}
+
+
+def test_rules_are_silent_whole_only_by_a_silence_of_nothing_but_their_name() -> None:
+    like = Matcher(label="rule", operator=Operator.LIKE, value="missed-.*")
+    silences = [
+        a_silence(),
+        a_silence(MENTION, OF_TRIPS),
+        a_silence(like),
+        a_silence(OF_TRIPS),
+        a_silence(Matcher(label="rule", value="over"), ends_at=NOW),
+    ]
+    assert silenced_rules(silences, NOW) == {"missed-call"}
+
+
+# --- groups and steps ---------------------------------------------------------------------------------
+
+SOON, LATER = Step(after=15 * MINUTE, receivers=("lead",)), Step(after=HOUR, receivers=("boss",))
+STEEP = RouteSpec(receivers=("ops",), group_by=("team",), steps=(LATER, SOON))
+
+
+def test_what_is_told_in_time_is_told_in_its_group_and_escalates_soonest_first() -> None:
+    finding = decided(about(ANN), routes=(STEEP,))
+    assert finding.steps == (SOON, LATER)
+    assert finding.routes[0].grouping is not None
+
+
+def test_the_same_step_of_two_ways_is_taken_once() -> None:
+    pay = RouteSpec(receivers=("pay",), steps=(SOON,), continue_=True)
+    assert decided(about(ANN, BEN), routes=(pay, STEEP)).steps == (SOON, LATER)
+
+
+@pytest.mark.parametrize(
+    ("finding", "grouped"),
+    [
+        (decided(about(ANN, event_at=NOW - 2 * HOUR), routes=(STEEP,)), False),
+        (decided(about(ANN), a_silence(), routes=(STEEP,)), True),  # for when the silence ends
+        (decided(about(ANN, status=Status.RESOLVED), routes=(STEEP,)), True),
+    ],
+)
+def test_old_news_what_is_silenced_and_ends_do_not_escalate(finding: Finding, grouped: bool) -> None:
+    assert finding.steps == ()
+    assert (finding.routes[0].grouping is not None) is grouped
+
+
+@pytest.mark.parametrize("why", HoldKind)
+def test_what_is_held_or_summed_is_neither_grouped_nor_escalated(why: HoldKind) -> None:
+    finding = held(about(ANN), why, routes=(STEEP,))
+    assert (finding.routes[0].grouping, finding.steps) == (None, ())
+
+
+def test_a_route_without_receivers_swallows_and_says_so() -> None:
+    quiet = RouteSpec(match={"team": ("payments",)})
+    finding = decided(about(ANN), routes=(quiet, REST))
+    assert finding.fate is Fate.UNROUTED
+    (only,) = finding.routes
+    assert (only.receiver, only.state) == ("", EntryState.SUPPRESSED)
+    assert only.reason == "route 1 takes it and tells nobody: it has no receivers"
+    assert [r.receiver for r in decided(about(ANN, BEN), routes=(quiet, REST)).routes] == ["ops"]
 
 
 # --- what is held -----------------------------------------------------------------------------------
@@ -130,9 +194,11 @@ def test_the_reason_of_a_muted_alert_names_the_mute() -> None:
 SILENT = {HoldKind.SHADOW: Fate.SHADOW, HoldKind.CALENDAR: Fate.CALENDAR, HoldKind.COOLDOWN: Fate.COOLDOWN}
 
 
-def held(alert: Alert, why: HoldKind, *mutes: Mute, routes: tuple[RouteSpec, ...] = (REST,)) -> Finding:
+def held(alert: Alert, why: HoldKind, *silences: Silence, routes: tuple[RouteSpec, ...] = (REST,)) -> Finding:
     holds = {alert.id: Hold(why=why, reason=f"because of {why}")}
-    (finding,) = decide([alert], routes=routes, watch=WATCH, mutes=mutes, now=NOW, max_age=HOUR, holds=holds)
+    (finding,) = decide(
+        [alert], routes=routes, watch=WATCH, silences=silences, now=NOW, max_age=HOUR, holds=holds
+    )
     return finding
 
 
@@ -154,9 +220,9 @@ def test_what_is_too_much_goes_into_a_sum(why: HoldKind) -> None:
     assert (only.state, only.reason, only.summed) == (EntryState.PENDING, f"because of {why}", True)
 
 
-def test_a_mute_silences_sums_too_and_old_news_is_a_digest_anyway() -> None:
-    muted = held(about(ANN), HoldKind.SURGE, a_mute())
-    assert (muted.fate, muted.routes[0].state) == (Fate.MUTED, EntryState.SUPPRESSED)
+def test_a_silence_holds_sums_too_and_old_news_is_a_digest_anyway() -> None:
+    silent = held(about(ANN), HoldKind.SURGE, a_silence())
+    assert (silent.fate, silent.routes[0].state) == (Fate.SILENCED, EntryState.SUPPRESSED)
     late = held(about(ANN, event_at=NOW - 2 * HOUR), HoldKind.SURGE)
     assert (late.fate, late.routes[0].summed, late.routes[0].late) == (Fate.LATE, False, True)
 
@@ -172,97 +238,3 @@ def test_the_fate_of_an_alert_without_a_route_is_that() -> None:
 
 def test_every_fate_is_a_word_of_the_metric() -> None:
     assert set(FATES) == set(Fate)
-
-
-# --- what goes into one message ---------------------------------------------------------------------
-
-
-def for_people(*entries: Waiting, summary_over: int = 3) -> Bundle | None:
-    gather = timedelta(seconds=30)
-    return bundle(entries, people=True, summary_over=summary_over, now=NOW, gather=gather)
-
-
-def for_machine(*entries: Waiting, batch: int = 100) -> Bundle | None:
-    return bundle(entries, people=False, summary_over=3, now=NOW, batch=batch)
-
-
-def numbers(made: Bundle | None) -> tuple[Kind, tuple[int, ...]]:
-    assert made is not None
-    return made.kind, made.entries
-
-
-def test_people_get_one_message_an_alert_while_few_wait() -> None:
-    assert numbers(for_people(an_entry(1), an_entry(2), an_entry(3))) == (Kind.ALERTS, (1,))
-
-
-def test_people_get_one_summary_of_all_when_more_wait_than_they_can_read() -> None:
-    assert numbers(for_people(*(an_entry(n) for n in range(1, 5)))) == (Kind.SUMMARY, (1, 2, 3, 4))
-
-
-def test_old_news_waits_to_be_gathered_and_then_goes_as_one_digest_before_the_rest() -> None:
-    young, old = an_entry(1, late=True, waits_s=29), an_entry(1, late=True, waits_s=30)
-    assert for_people(young) is None
-    assert numbers(for_people(young, an_entry(2))) == (Kind.ALERTS, (2,))
-    assert numbers(for_people(old, an_entry(2), an_entry(3, late=True))) == (Kind.DIGEST, (1, 3))
-
-
-def test_old_news_does_not_count_towards_a_summary() -> None:
-    waiting = [an_entry(n, late=True) for n in range(1, 9)]
-    assert numbers(for_people(*waiting, an_entry(9))) == (Kind.ALERTS, (9,))
-
-
-def test_what_is_summed_waits_to_be_gathered_and_then_goes_as_one_sum() -> None:
-    def summed(number: int, waits_s: float = 0) -> Waiting:
-        return replace(an_entry(number, waits_s=waits_s), summed=True)
-
-    storm = [summed(n) for n in range(2, 40)]
-    assert for_people(summed(1, waits_s=299), *storm) is None
-    assert numbers(for_people(summed(1, waits_s=299), an_entry(40))) == (Kind.ALERTS, (40,))
-    assert numbers(for_people(summed(1, waits_s=300), *storm, an_entry(40))) == (
-        Kind.SUMMARY,
-        tuple(range(1, 40)),
-    )
-
-
-def test_a_machine_gets_what_is_summed_in_batches_as_ever() -> None:
-    entries = [an_entry(1), replace(an_entry(2), summed=True), an_entry(3)]
-    assert numbers(for_machine(*entries)) == (Kind.ALERTS, (1, 2, 3))
-
-
-def test_a_summary_is_firing_when_anything_in_it_is() -> None:
-    over = [an_entry(n, status=Status.RESOLVED) for n in range(1, 5)]
-    assert (made := for_people(*over)) is not None
-    assert made.status is Status.RESOLVED
-    assert (made := for_people(*over, an_entry(5))) is not None
-    assert made.status is Status.FIRING
-
-
-def test_a_machine_gets_every_alert_in_batches_of_one_status_and_lateness() -> None:
-    entries = [
-        an_entry(1),
-        an_entry(2, status=Status.RESOLVED),
-        an_entry(3, late=True),
-        an_entry(4),
-        an_entry(5, late=True),
-    ]
-    assert numbers(for_machine(*entries)) == (Kind.ALERTS, (1, 4))
-    assert numbers(for_machine(*entries[1:])) == (Kind.ALERTS, (2,))
-    assert numbers(for_machine(*entries[2:])) == (Kind.DIGEST, (3, 5))
-
-
-def test_a_batch_keeps_to_its_number_and_size_and_holds_at_least_one() -> None:
-    assert numbers(for_machine(*(an_entry(n) for n in range(1, 9)), batch=4))[1] == (1, 2, 3, 4)
-    third = "x" * (MAX_BATCH_BYTES // 3)
-    assert numbers(for_machine(*(an_entry(n, summary=third) for n in range(1, 9))))[1] == (1, 2)
-    huge = "x" * (2 * MAX_BATCH_BYTES)
-    assert numbers(for_machine(an_entry(1, summary=huge), an_entry(2)))[1] == (1,)
-
-
-def test_nothing_waits_nothing_is_sent() -> None:
-    assert for_people() is None
-    assert for_machine() is None
-
-
-def test_severity_does_not_reorder_the_outbox() -> None:
-    entries = (an_entry(1, severity=Severity.INFO), an_entry(2, severity=Severity.CRITICAL))
-    assert numbers(for_people(*entries)) == (Kind.ALERTS, (1,))

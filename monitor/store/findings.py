@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from rules.model import AlertId, Status
 
-from .part import Part, Row
-from .tables import alerts, chunks, entries, reasons, tombstones
+from .groups import Joining
+from .part import Row
+from .tables import alerts, chunks, entries, escalations, reasons, tombstones
+from .telling import Telling
 from .values import Commit, EntryState, Finding, Known, Reason, Route, is_news
 
 STORED = select(alerts.c.id, alerts.c.status, alerts.c.revision, alerts.c.firing).where(
     alerts.c.id.in_(bindparam("ids", expanding=True))
 )
 BURIED = select(tombstones.c.id).where(tombstones.c.id.in_(bindparam("ids", expanding=True)))
-TOLD = select(entries.c.alert_id, entries.c.receiver, entries.c.summed).where(
-    entries.c.alert_id.in_(bindparam("ids", expanding=True)),
-    entries.c.status == Status.FIRING,
-    entries.c.state.in_([EntryState.PENDING, EntryState.DELIVERED, EntryState.DEAD]),
+TOLD = (
+    select(entries.c.alert_id, entries.c.receiver, entries.c.summed, entries.c.grouped)
+    .where(
+        entries.c.alert_id.in_(bindparam("ids", expanding=True)),
+        entries.c.status == Status.FIRING,
+        entries.c.state.in_([EntryState.PENDING, EntryState.DELIVERED, EntryState.DEAD]),
+    )
+    .order_by(entries.c.id)
 )
 ADD_ALERT = insert(alerts)
 UPDATE_ALERT = (
@@ -35,12 +42,14 @@ RESOLVE_ALERT = (
     .values(status=Status.RESOLVED, resolved=bindparam("resolved"), changed_at=bindparam("changed_at"))
 )
 ADD_ENTRY = insert(entries)
+ADD_ESCALATION = insert(escalations)
+NO_ESCALATION = delete(escalations).where(escalations.c.alert.in_(bindparam("ids", expanding=True)))
 ADD_REASON = insert(reasons)
 
 UNTOLD = "its firing was not sent to this receiver"
 
 
-class Findings(Part):
+class Findings(Telling):
     """Adding findings to the outbox."""
 
     def known(self, ids: Iterable[AlertId]) -> dict[AlertId, Known]:
@@ -64,22 +73,35 @@ class Findings(Part):
         resolved = [finding for finding in fresh if finding.alert.status is Status.RESOLVED]
         # Firing entries first: the smaller id is what keeps a resolution behind its firing.
         self._run_each(ADD_ALERT, [_alert_row(finding, now) for finding in firing])
-        self._run_each(ADD_ENTRY, [row for f in firing for row in _entry_rows(f, f.routes, now)])
+        self._join((one for finding in firing for one in _joining(finding)), now)
+        entered = [row for f in firing for row in _entry_rows(f, _beginnings(f), now)]
+        self._run_each(ADD_ENTRY, entered)
+        self._run_each(ADD_ESCALATION, [row for f in firing for row in _escalation_rows(f, now)])
         self._run_each(UPDATE_ALERT, [_update_row(finding, now) for finding in updates])
+        self._outdate([finding.alert.id for finding in updates], now)
         self._run_each(
             RESOLVE_ALERT,
             [{"of_id": f.alert.id, "resolved": f.alert, "changed_at": now} for f in resolved],
         )
-        told = self._told(finding.alert.id for finding in resolved)
-        self._run_each(ADD_ENTRY, [row for f in resolved for row in _entry_rows(f, end_routes(f, told), now)])
+        entered += self._add_ends(resolved, now)
+        self._tend((row["receiver"], row["grouped"]) for row in entered if row["grouped"])
         return fresh
 
-    def _told(self, ids: Iterable[AlertId]) -> dict[tuple[AlertId, str], bool]:
-        return {
-            (row.alert_id, row.receiver): row.summed
-            for some in chunks(ids)
-            for row in self._run(TOLD, {"ids": some})
-        }
+    def _add_ends(self, resolved: Sequence[Finding], now: datetime) -> list[Row]:
+        ids = [finding.alert.id for finding in resolved]
+        told = self._told(ids)
+        rows = [row for f in resolved for row in _entry_rows(f, end_routes(f, told.get(f.alert.id, {})), now)]
+        self._run_each(ADD_ENTRY, rows)
+        for some in chunks(ids):
+            self._run(NO_ESCALATION, {"ids": some})
+        return rows
+
+    def _told(self, ids: Iterable[AlertId]) -> dict[AlertId, dict[str, Told]]:
+        told: dict[AlertId, dict[str, Told]] = {}
+        for some in chunks(ids):
+            for row in self._run(TOLD, {"ids": some}):
+                told.setdefault(row.alert_id, {})[row.receiver] = Told(row.summed, row.grouped)
+        return told
 
     def _add_reasons(self, commit: Commit, fresh: Sequence[Finding]) -> None:
         """Keep why, of what was news."""
@@ -116,21 +138,43 @@ def sift(findings: Iterable[Finding], known: Mapping[AlertId, Known]) -> tuple[F
     return tuple(fresh)
 
 
-def end_routes(finding: Finding, told: Mapping[tuple[AlertId, str], bool]) -> list[Route]:
-    """The routes of a resolution: who never heard of the alert is not told that it is over.
+class Way(NamedTuple):
+    """A way that an alert takes, and the key of the group that it is told in."""
 
-    `told` says who heard of the beginning, and whether as part of a sum: so is the end told then.
+    route: Route
+    grouped: str | None
+
+
+class Told(NamedTuple):
+    """How a receiver was told that an alert began."""
+
+    summed: bool
+    grouped: str | None  #: the key of the group
+
+
+def end_routes(finding: Finding, told: Mapping[str, Told]) -> list[Way]:
+    """The routes of a resolution.
+
+    Who was told of the beginning is told of the end, in the same way, whatever the routes say by now. Who
+    never heard of the alert is not told that it is over.
     """
-
-    def end(route: Route) -> Route:
-        if route.state is not EntryState.PENDING:
-            return route
-        summed = told.get((finding.alert.id, route.receiver))
-        if summed is None:
-            return replace(route, state=EntryState.SUPPRESSED, reason=UNTOLD, summed=False)
-        return replace(route, summed=summed)
-
-    return list(map(end, finding.routes))
+    late = any(route.late for route in finding.routes)
+    reached = [
+        Way(
+            Route(receiver=receiver, late=late, summed=one.summed),
+            None if late or one.summed else one.grouped,
+        )
+        for receiver, one in told.items()
+    ]
+    untold = [
+        replace(route, reason=UNTOLD) if route.state is EntryState.PENDING else route
+        for route in _once(finding.routes)
+        if route.receiver not in told and (route.receiver or not told)
+    ]
+    return [
+        *reached,
+        *(Way(replace(route, state=EntryState.SUPPRESSED, summed=False), None) for route in untold),
+    ]
 
 
 def _apart(fresh: Iterable[Finding], known: Mapping[AlertId, Known]) -> tuple[list[Finding], list[Finding]]:
@@ -161,6 +205,8 @@ def _alert_row(finding: Finding, now: datetime) -> Row:
         "firing": alert,
         "resolved": None,
         "revision": alert.revision,
+        "severity": alert.severity,
+        "lasts": alert.lasts,
     }
 
 
@@ -169,10 +215,13 @@ def _update_row(finding: Finding, now: datetime) -> Row:
     return {"of_id": alert.id, "to": alert, "now_at": alert.revision, "changed_at": now}
 
 
-def _entry_rows(finding: Finding, routes: Iterable[Route], now: datetime) -> list[Row]:
-    once = {
-        route.receiver: route for route in reversed(tuple(routes))
-    }  # the first of a receiver's routes counts
+def _once(routes: Iterable[Route]) -> list[Route]:
+    """The first of each receiver's routes counts."""
+    once = {route.receiver: route for route in reversed(tuple(routes))}
+    return list(once.values())[::-1]
+
+
+def _entry_rows(finding: Finding, ways: Iterable[Way], now: datetime) -> list[Row]:
     return [
         {
             "alert_id": finding.alert.id,
@@ -185,6 +234,52 @@ def _entry_rows(finding: Finding, routes: Iterable[Route], now: datetime) -> lis
             "settled_at": None if route.state is EntryState.PENDING else now,
             "notification": None,
             "summed": route.summed,
+            "grouped": grouped,
+            "note": None,
+            "silence": route.silence,
         }
-        for route in reversed(once.values())
+        for route, grouped in ways
+    ]
+
+
+def _beginnings(finding: Finding) -> list[Way]:
+    """The routes of an alert that begins. Old news and sums are messages of their own, never of a group."""
+    return [
+        Way(route, route.grouping.group.key if route.grouping and _may_join(route) else None)
+        for route in _once(finding.routes)
+    ]
+
+
+def _may_join(route: Route) -> bool:
+    is_held = route.state is EntryState.SUPPRESSED and route.silence is not None
+    return (route.state is EntryState.PENDING or is_held) and not (route.late or route.summed)
+
+
+def _joining(finding: Finding) -> list[Joining]:
+    return [
+        Joining(
+            receiver=route.receiver,
+            grouping=route.grouping,
+            alert=finding.alert.id,
+            is_held=route.state is not EntryState.PENDING,
+        )
+        for route in _once(finding.routes)
+        if route.grouping is not None and _may_join(route)
+    ]
+
+
+def _escalation_rows(finding: Finding, now: datetime) -> list[Row]:
+    """The steps of an alert that is sent as such: not of old news, sums, what is held."""
+    is_sent = any(
+        route.state is EntryState.PENDING and not (route.late or route.summed) for route in finding.routes
+    )
+    return [
+        {
+            "alert": finding.alert.id,
+            "step": number,
+            "after": step.after,
+            "receivers": step.receivers,
+            "due_at": now + step.after,
+        }
+        for number, step in enumerate(finding.steps if is_sent else ())
     ]

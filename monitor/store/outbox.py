@@ -28,17 +28,31 @@ from sqlalchemy import (
 )
 
 from monitor.errors import NotStored
-from rules.model import Status
+from rules.model import Severity, Status
 
-from .part import Part, Row
-from .tables import alerts, attempts, chunks, entries, notifications
-from .values import Bundle, Entry, EntryId, EntryState, Kind, Notification, NotificationId, Waiting
+from .groups import WAITS
+from .part import Row
+from .tables import alerts, attempts, chunks, entries, groups, notifications, shown
+from .telling import BODY, SET_FLUSHED, Telling
+from .values import (
+    Bundle,
+    Entry,
+    EntryId,
+    EntryState,
+    Kind,
+    Notification,
+    NotificationId,
+    Shown,
+    Waiting,
+)
 
 OFFER: Final = 500
 """Most entries offered to the bundling policy at once: enough for a summary, and a short transaction."""
 
 OFFER_SUMMED: Final = 1_000
 """And most of those that are summed: a storm of some minutes should be one sum, not ten."""
+
+SUMS: Final = frozenset({Kind.SUMMARY, Kind.DIGEST})
 
 PENDING, DELIVERED, DEAD, DROPPED = (
     EntryState.PENDING,
@@ -47,20 +61,7 @@ PENDING, DELIVERED, DEAD, DROPPED = (
     EntryState.DROPPED,
 )
 
-older = entries.alias("older")
 later = entries.alias("later")
-
-# Both look at one row by the unique key. Said by ids (`older.id < entries.id`), SQLite walks the whole queue.
-WAITS: ColumnElement[bool] = and_(
-    entries.c.status == Status.RESOLVED,
-    exists().where(
-        older.c.alert_id == entries.c.alert_id,
-        older.c.status == Status.FIRING,
-        older.c.receiver == entries.c.receiver,
-        older.c.state == PENDING,
-    ),
-)
-"""It is over, but that it began is still to be told to the same receiver."""
 
 TOLD_LATER: ColumnElement[bool] = and_(
     entries.c.status == Status.FIRING,
@@ -74,7 +75,6 @@ TOLD_LATER: ColumnElement[bool] = and_(
 """It began, but that it is over was told to the same receiver, or is being told."""
 
 IS_OVER = entries.c.status == Status.RESOLVED
-BODY = case((IS_OVER, alerts.c.resolved), else_=alerts.c.firing).label("alert")
 SIZE = case((IS_OVER, func.length(alerts.c.resolved)), else_=func.length(alerts.c.firing)).label("size")
 
 ENTRIES: Select[Any] = select(
@@ -88,6 +88,9 @@ ENTRIES: Select[Any] = select(
     entries.c.settled_at,
     entries.c.notification,
     entries.c.summed,
+    entries.c.grouped,
+    entries.c.note,
+    entries.c.silence,
 ).join(alerts, alerts.c.id == entries.c.alert_id)
 
 OPEN = and_(
@@ -106,25 +109,56 @@ DUE = (
     .limit(1)
 )
 NEXT_DUE = select(func.min(notifications.c.due_at)).where(OPEN)
+CLAIMED = select(func.count()).select_from(notifications).where(OPEN)
+TRIED_LONGEST_AGO = (
+    select(notifications)
+    .where(OPEN)
+    .order_by(notifications.c.tried_at, notifications.c.created_at, notifications.c.id)
+    .limit(1)
+)
+UNCLAIMED = and_(
+    entries.c.state == PENDING,
+    entries.c.receiver == bindparam("to"),
+    entries.c.notification.is_(None),
+    ~WAITS,
+)
+OFFERED = select(
+    entries.c.id,
+    entries.c.status,
+    entries.c.late,
+    entries.c.created_at,
+    SIZE,
+    entries.c.summed,
+    alerts.c.severity,
+    (alerts.c.status == Status.RESOLVED).label("is_over"),
+    alerts.c.lasts,
+).join(alerts, alerts.c.id == entries.c.alert_id)
 WAITING = (
-    select(entries.c.id, entries.c.status, entries.c.late, entries.c.created_at, SIZE, entries.c.summed)
-    .join(alerts, alerts.c.id == entries.c.alert_id)
-    .where(
-        entries.c.state == PENDING,
-        entries.c.receiver == bindparam("to"),
-        entries.c.notification.is_(None),
-        entries.c.summed == bindparam("summed"),
-        ~WAITS,
-    )
+    OFFERED.where(UNCLAIMED, entries.c.summed == bindparam("summed"), entries.c.grouped.is_(None))
     .order_by(entries.c.id)
     .limit(bindparam("most"))
 )
-CONTENT = (
-    select(BODY)
-    .select_from(entries.join(alerts, alerts.c.id == entries.c.alert_id))
-    .where(entries.c.notification == bindparam("of_id"), entries.c.state == PENDING)
-    .order_by(entries.c.id)
+DUE_GROUPS = (
+    select(groups)
+    .where(groups.c.receiver == bindparam("to"), groups.c.due_at <= bindparam("now"))
+    .order_by(groups.c.due_at, groups.c.subject)
+    .limit(bindparam("most"))
 )
+WAITING_OF_GROUP = (
+    select(entries.c.id, entries.c.status)
+    .where(UNCLAIMED, entries.c.grouped == bindparam("of_key"))
+    .order_by(entries.c.id)
+    .limit(bindparam("most"))
+)
+WAITING_OF_DUE_GROUPS = (
+    OFFERED.join(groups, and_(groups.c.receiver == entries.c.receiver, groups.c.key == entries.c.grouped))
+    .where(UNCLAIMED, groups.c.due_at <= bindparam("now"))
+    .order_by(entries.c.id)
+    .limit(bindparam("most"))
+)
+NEXT_FLUSH = select(func.min(groups.c.due_at)).where(groups.c.receiver == bindparam("to"))
+NEXT_STANDING = select(func.min(shown.c.due_at)).where(shown.c.receiver == bindparam("to"))
+STANDS_IN = select(entries.c.alert_id, entries.c.grouped).where(entries.c.notification == bindparam("of_id"))
 NOTIFICATION = select(notifications).where(notifications.c.id == bindparam("of_id"))
 ADD_NOTIFICATION = insert(notifications)
 ASSIGN = (
@@ -135,7 +169,7 @@ ASSIGN = (
 LEASE = (
     update(notifications)
     .where(notifications.c.id == bindparam("of_id"))
-    .values(due_at=bindparam("until"), attempts=notifications.c.attempts + 1)
+    .values(due_at=bindparam("until"), attempts=notifications.c.attempts + 1, tried_at=bindparam("now"))
 )
 SETTLE = (
     update(notifications)
@@ -153,7 +187,7 @@ SETTLE_ENTRIES = (
 ADD_ATTEMPT = insert(attempts)
 
 
-class Outbox(Part):
+class Outbox(Telling):
     """What deliverers and `cometwatch outbox` do."""
 
     def claim(
@@ -163,49 +197,74 @@ class Outbox(Part):
         now: datetime,
         lease: timedelta,
         choose: Callable[[Sequence[Waiting]], Bundle | None],
+        most_claimed: int | None = None,
+        most_groups: int | None = None,
     ) -> Notification | None:
         """Take the next notification to send to `receiver`; unsettled after `lease` it is offered again.
 
         1. One that is due again, or whose lease ran out: the same id, the same entries.
-        2. Else up to 500 entries that are in no notification yet, and up to 1,000 summed ones, are offered
-           to `choose`, oldest first; its bundle is stored as a notification with a fresh id before it is
-           returned.
+        2. Else a group that is due: all that waits of it, up to 500 entries, as one notification.
+        3. Else up to 500 entries that are in no notification and no group, and up to 1,000 summed ones, are
+           offered to `choose`, oldest first; its bundle is stored as a notification with a fresh id before it
+           is returned. If more than `most_groups` groups are due, theirs are offered too: a storm.
+
+        While `most_claimed` or more are claimed, only those are offered, due or not, the one that was tried
+        longest ago first: they take turns in finding out whether the receiver answers.
         An entry waits while an older one of the same alert for the same receiver is unsettled, so that a
         resolution never overtakes its firing. None: nothing to send now, see `next_due`.
         """
-        due = self._run(DUE, {"to": receiver, "now": now}).mappings().one_or_none()
-        if due is not None:
-            return self._lease(due, now + lease)
-        offered = self._waiting(receiver)
-        bundle = choose(offered) if offered else None
-        if bundle is None:
-            return None
-        return self._lease(self._bundle(receiver, offered, bundle, now), now + lease)
+        row = self._claimed_before(receiver, now, most_claimed)
+        if row is None:
+            is_storm = (
+                most_groups is not None and self._due_groups(receiver, now, most_groups + 1) > most_groups
+            )
+            row = None if is_storm else self._flush(receiver, now)
+            row = row or self._chosen_of(receiver, now, choose, is_storm=is_storm)
+        return None if row is None else self._lease(row, now, now + lease)
 
     def next_due(self, receiver: str) -> datetime | None:
-        """When a claim has a notification to offer again: a retry, or a lease that runs out.
+        """When there is something to claim again: a retry, a lease that runs out, a group, standing traffic.
 
-        Entries in no notification yet are not looked at: the claim before it has just offered them.
+        Entries in no notification and no group are not looked at: the claim before it has just offered them.
         """
-        due: datetime | None = self._run(NEXT_DUE, {"to": receiver}).scalar_one()
-        return due
+        dues = (
+            self._run(one, {"to": receiver}).scalar_one() for one in (NEXT_DUE, NEXT_FLUSH, NEXT_STANDING)
+        )
+        return min((due for due in dues if due is not None), default=None)
 
-    def settle_delivered(self, sent: NotificationId, at: datetime) -> None:
-        """The receiver accepted it. Entries given up or claimed again meanwhile count as delivered too."""
-        self._attempted(sent, at, "delivered", "")
+    def settle_delivered(self, sent: NotificationId, at: datetime, *, shows: Sequence[Shown] = ()) -> None:
+        """The receiver accepted it, and now shows `shows` of it.
+
+        Entries given up or claimed again meanwhile count as delivered too.
+        """
+        row = self._attempted(sent, at, "delivered", "")
         self._run(SETTLE, {"of_id": sent, "to_state": DELIVERED, "due": at})
         self._settle_entries(sent, (PENDING, DEAD), DELIVERED, at, None)
+        told = self._run(STANDS_IN, {"of_id": sent}).all()
+        ids = [one.alert_id for one in told]
+        if row["subject"]:
+            self._run(SET_FLUSHED, {"to": row["receiver"], "of_subject": row["subject"], "at": at})
+        is_sum = row["kind"] in SUMS
+        before = () if is_sum else [row["subject"]] if row["subject"] else ids
+        since = row["tried_at"] or row["created_at"]
+        self._show(row["receiver"], before, shows, told=ids, since=since)
+        if is_sum:  # what is shown of them stands elsewhere, and is out of date
+            self._outdate(ids, at)
+        self._tend((row["receiver"], one.grouped) for one in told if one.grouped)
 
     def settle_retry(self, sent: NotificationId, at: datetime, due: datetime, detail: str) -> None:
         """It was not accepted: offer it again at `due`. `detail` is shown to people: no secret, no text."""
-        if self._attempted(sent, at, "retry", detail):
+        if self._attempted(sent, at, "retry", detail)["state"] == PENDING:
             self._run(SETTLE, {"of_id": sent, "to_state": PENDING, "due": due})
 
     def settle_dead(self, sent: NotificationId, at: datetime, detail: str) -> None:
         """It is given up: its entries stay as dead letters, `detail` as their reason."""
-        if self._attempted(sent, at, "dead", detail):
+        row = self._attempted(sent, at, "dead", detail)
+        if row["state"] == PENDING:
             self._run(SETTLE, {"of_id": sent, "to_state": DEAD, "due": at})
             self._settle_entries(sent, (PENDING,), DEAD, at, detail)
+            told = self._run(STANDS_IN, {"of_id": sent}).all()
+            self._tend((row["receiver"], one.grouped) for one in told if one.grouped)
 
     def hasten(self, receiver: str, at: datetime) -> None:
         """The receiver answers again: offer its retries at `at`, not when their schedule says.
@@ -228,6 +287,7 @@ class Outbox(Part):
             self._run(update(entries).where(these).values(state=PENDING, settled_at=None, reason=None))
         for some in chunks(chosen):
             self._reopen(entries.c.id.in_(some))
+        self._tend_groups_of(chosen)
         self._announce()
         return len(chosen)
 
@@ -244,41 +304,71 @@ class Outbox(Part):
                 .values(state=DROPPED, settled_at=self._now(), reason=reason)
             )
             self._close_empty(some)
+        self._tend_groups_of(chosen)
         self._announce()
         return len(chosen)
 
-    def _waiting(self, receiver: str) -> list[Waiting]:
-        # Summed ones wait long and may be many: asked for apart, they never stand in the way of the others.
-        found = [
-            Waiting(
-                id=row.id,
-                status=Status(row.status),
-                late=row.late,
-                created_at=row.created_at,
-                size=row.size,
-                summed=row.summed,
-            )
-            for summed, most in ((False, OFFER), (True, OFFER_SUMMED))
-            for row in self._run(WAITING, {"to": receiver, "summed": summed, "most": most})
-        ]
-        return sorted(found, key=attrgetter("id"))
+    def _claimed_before(self, receiver: str, now: datetime, most_claimed: int | None) -> Row | None:
+        """One that is offered again."""
+        if most_claimed is not None and self._run(CLAIMED, {"to": receiver}).scalar_one() >= most_claimed:
+            return self._run(TRIED_LONGEST_AGO, {"to": receiver}).mappings().one_or_none()
+        return self._run(DUE, {"to": receiver, "now": now}).mappings().one_or_none()
 
-    def _lease(self, row: Row, until: datetime) -> Notification:
-        self._run(LEASE, {"of_id": row["id"], "until": until})
-        content = self._run(CONTENT, {"of_id": row["id"]}).scalars().all()
-        return Notification(
-            id=row["id"],
-            receiver=row["receiver"],
-            kind=Kind(row["kind"]),
-            status=Status(row["status"]),
-            alerts=tuple(content),
-            created_at=row["created_at"],
-            attempts=row["attempts"],
+    def _due_groups(self, receiver: str, now: datetime, most: int) -> int:
+        return len(self._run(DUE_GROUPS, {"to": receiver, "now": now, "most": most}).all())
+
+    def _flush(self, receiver: str, now: datetime) -> Row | None:
+        """All that waits of the group that is due first, as a notification."""
+        due = self._run(DUE_GROUPS, {"to": receiver, "now": now, "most": 1}).mappings().one_or_none()
+        if due is None:
+            return None
+        found = self._run(WAITING_OF_GROUP, {"to": receiver, "of_key": due["key"], "most": OFFER}).all()
+        bundle = Bundle(
+            kind=Kind.GROUP,
+            status=min(Status(one.status) for one in found),  # firing, if one of them is
+            entries=tuple(one.id for one in found),
         )
+        row = self._add_notification(receiver, bundle, now, subject=due["subject"])
+        self._tend([(receiver, due["key"])])
+        return row
 
-    def _bundle(self, receiver: str, offered: Sequence[Waiting], bundle: Bundle, now: datetime) -> Row:
+    def _chosen_of(
+        self,
+        receiver: str,
+        now: datetime,
+        choose: Callable[[Sequence[Waiting]], Bundle | None],
+        *,
+        is_storm: bool,
+    ) -> Row | None:
+        offered = self._waiting(receiver, now, with_groups=is_storm)
+        bundle = choose(offered) if offered else None
+        if bundle is None:
+            return None
         if not bundle.entries or not {entry.id for entry in offered}.issuperset(bundle.entries):
             raise ValueError("a bundle takes at least one entry, and only entries that were offered")
+        row = self._add_notification(receiver, bundle, now)
+        if is_storm:
+            self._tend_groups_of(bundle.entries)
+        return row
+
+    def _waiting(self, receiver: str, now: datetime, *, with_groups: bool) -> list[Waiting]:
+        # Summed ones wait long and may be many: asked for apart, they never stand in the way of the others.
+        asked: list[tuple[Select[Any], Row]] = [
+            (WAITING, {"to": receiver, "summed": summed, "most": most})
+            for summed, most in ((False, OFFER), (True, OFFER_SUMMED))
+        ]
+        if with_groups:
+            asked.append((WAITING_OF_DUE_GROUPS, {"to": receiver, "now": now, "most": OFFER_SUMMED}))
+        found = [_waiting_of(row) for one, which in asked for row in self._run(one, which).mappings()]
+        return sorted(found, key=attrgetter("id"))
+
+    def _lease(self, row: Row, now: datetime, until: datetime) -> Notification:
+        self._run(LEASE, {"of_id": row["id"], "now": now, "until": until})
+        return self._news(row, row["attempts"])
+
+    def _add_notification(
+        self, receiver: str, bundle: Bundle, now: datetime, *, subject: str | None = None
+    ) -> Row:
         row = {
             "id": secrets.token_hex(16),
             "receiver": receiver,
@@ -288,18 +378,27 @@ class Outbox(Part):
             "created_at": now,
             "attempts": 0,
             "due_at": now,
+            "subject": subject,
+            "tried_at": None,
         }
         self._run(ADD_NOTIFICATION, row)
         self._run(ASSIGN, {"ids": bundle.entries, "to_id": row["id"]})
         return row
 
-    def _attempted(self, sent: NotificationId, at: datetime, outcome: str, detail: str) -> bool:
-        """Record one ended send; whether the notification is still pending."""
-        row = self._run(NOTIFICATION, {"of_id": sent}).one_or_none()
+    def _tend_groups_of(self, ids: Sequence[EntryId]) -> None:
+        for some in chunks(ids):
+            these = select(entries.c.receiver, entries.c.grouped).where(
+                entries.c.id.in_(some), entries.c.grouped.is_not(None)
+            )
+            self._tend((row.receiver, row.grouped) for row in self._run(these.distinct()).all())
+
+    def _attempted(self, sent: NotificationId, at: datetime, outcome: str, detail: str) -> Row:
+        """Record one ended send; the notification as it was before."""
+        row = self._run(NOTIFICATION, {"of_id": sent}).mappings().one_or_none()
         if row is None:
             raise NotStored(f"there is no notification {sent}")
         self._run(ADD_ATTEMPT, {"notification": sent, "at": at, "outcome": outcome, "detail": detail})
-        return bool(row.state == PENDING)
+        return row
 
     def _settle_entries(
         self,
@@ -355,6 +454,10 @@ class Outbox(Part):
             entries.c.notification == notifications.c.id, entries.c.state.in_([PENDING, DEAD])
         )
         self._run(update(notifications).where(notifications.c.id.in_(theirs), ~left).values(state=DROPPED))
+
+
+def _waiting_of(row: Row) -> Waiting:
+    return Waiting(**{**row, "status": Status(row["status"]), "severity": Severity(row["severity"])})
 
 
 def entry_of(row: Row) -> Entry:

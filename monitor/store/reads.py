@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from operator import attrgetter
@@ -10,19 +11,25 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
 
-from rules.model import Alert, AlertId, RuleName, StateKey, Status, Timer, UserId
+from rules.model import Alert, AlertId, RuleName, Severity, StateKey, Status, Timer, UserId
 
 from .findings import reason_of
+from .groups import opened_of
 from .outbox import ENTRIES, entry_of
 from .states import timer_of
 from .tables import (
+    acks,
     alerts,
     attempts,
+    chunks,
     closures,
     entries,
+    escalations,
+    groups,
     reasons,
     rejects,
     rules,
+    shown,
     silences,
     store,
     tallies,
@@ -30,17 +37,22 @@ from .tables import (
 )
 from .users import USER, USERS, user_of
 from .values import (
+    Ack,
     Attempt,
+    Change,
     Closure,
     Counts,
     Depth,
     Entry,
     EntryId,
     EntryState,
+    Escalating,
     Ledger,
     NotificationId,
+    Opened,
     Reason,
     Reject,
+    Shown,
     Silence,
     UserRow,
 )
@@ -118,6 +130,49 @@ class Reads(ABC):
         wanted = select(silences).where(silences.c.ends_at > now).order_by(silences.c.ends_at, silences.c.id)
         return tuple(Silence(**row) for row in self._rows(wanted))
 
+    def all_silences(self, limit: int = 100) -> list[Silence]:
+        """Silences past, present and to come, the latest first."""
+        return [
+            Silence(**row) for row in self._rows(select(silences).order_by(silences.c.id.desc()).limit(limit))
+        ]
+
+    def silence(self, number: int) -> Silence | None:
+        rows = self._rows(select(silences).where(silences.c.id == number))
+        return Silence(**rows[0]) if rows else None
+
+    def acks(self, ids: Iterable[AlertId]) -> dict[AlertId, Ack]:
+        """Who looks after these alerts, of those that somebody does."""
+        return {
+            row["alert"]: Ack(**row)
+            for some in chunks(ids)
+            for row in self._rows(select(acks).where(acks.c.alert.in_(some)))
+        }
+
+    def shown(self, receiver: str | None = None, subject: str | None = None) -> list[Shown]:
+        """What receivers show, as far as it has to be remembered."""
+        wanted = select(shown).order_by(shown.c.receiver, shown.c.subject)
+        if receiver is not None:
+            wanted = wanted.where(shown.c.receiver == receiver)
+        if subject is not None:
+            wanted = wanted.where(shown.c.subject == subject)
+        return [Shown(**{**row, "change": Change(row["change"])}) for row in self._rows(wanted)]
+
+    def groups(self, receiver: str | None = None) -> list[Opened]:
+        """The groups that have something to tell or still fire, by receiver and key."""
+        wanted = select(groups).where(groups.c.closed_at.is_(None)).order_by(groups.c.receiver, groups.c.key)
+        if receiver is not None:
+            wanted = wanted.where(groups.c.receiver == receiver)
+        return [opened_of(row) for row in self._rows(wanted)]
+
+    def escalations_of(self, alert_id: AlertId) -> list[Escalating]:
+        """The steps that are still to come for an alert, the soonest first."""
+        wanted = select(escalations).where(escalations.c.alert == alert_id)
+        columns = ("after", "receivers", "due_at")
+        return [
+            Escalating(**{name: row[name] for name in columns})
+            for row in self._rows(wanted.order_by(escalations.c.due_at, escalations.c.step))
+        ]
+
     def alert(self, alert_id: AlertId) -> Alert | None:
         """The alert as it stands now: firing, or resolved with the reason."""
         rows = self._rows(select(CURRENT).where(alerts.c.id == alert_id))
@@ -169,6 +224,16 @@ class Reads(ABC):
             for pending in [found.get((receiver, EntryState.PENDING))]
             for dead in [found.get((receiver, EntryState.DEAD))]
         ]
+
+    def undelivered(self) -> dict[tuple[str, Severity], datetime]:
+        """Since when the oldest pending entry waits, by receiver and severity."""
+        wanted = (
+            select(entries.c.receiver, alerts.c.severity, func.min(entries.c.created_at).label("since"))
+            .join(alerts, alerts.c.id == entries.c.alert_id)
+            .where(entries.c.state == EntryState.PENDING)
+            .group_by(entries.c.receiver, alerts.c.severity)
+        )
+        return {(row["receiver"], Severity(row["severity"])): row["since"] for row in self._rows(wanted)}
 
     def attempts(self, notification: NotificationId) -> list[Attempt]:
         """The ended sends of one notification, in order."""

@@ -18,6 +18,7 @@ from monitor.errors import StoreError
 from .intake import Intake
 from .lock import FileLock
 from .lookups import Lookups
+from .oncall import OnCall
 from .opening import Opened, check_directory, check_exists, check_not_lost, look, prepare
 from .outbox import Outbox
 from .sqlite import (
@@ -30,10 +31,11 @@ from .sqlite import (
     reading_engine,
     writing_engine,
 )
+from .standing import Standing
 from .upkeep import Upkeep
 
 
-class Tx(Intake, Outbox, Upkeep):
+class Tx(Intake, Outbox, Standing, OnCall, Upkeep):
     """One transaction: sees its own uncommitted steps, is stored whole or not at all.
 
     Not to be used after `Store.write` was left.

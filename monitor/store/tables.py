@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from rules.model import Alert, Because, MessageId, UserId
+from rules.model import Alert, Because, MessageId, Severity, UserId
 
 from .values import Counts, Cursor, EntryState, Fetched, Matcher, Timing
 
@@ -211,6 +211,9 @@ alerts = Table(
     Column("firing", Packed(Alert), nullable=False),
     Column("resolved", Packed(Alert)),
     Column("revision", Integer, nullable=False, server_default="0"),  # of `firing`
+    # Both as in `firing`, never changed: asked for where the alert itself is not read.
+    Column("severity", Text, nullable=False, server_default=Severity.WARNING.value),
+    Column("lasts", Boolean, nullable=False, server_default=false()),
     Index(None, "first_seen_at", "id"),
     Index(None, "status", "first_seen_at", "id"),
 )
@@ -246,7 +249,11 @@ notifications = Table(
     Column("created_at", Instant, nullable=False, index=True),
     Column("attempts", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),  # of a claimed one: when the lease runs out
+    Column("subject", Text),  # of the group that it tells of
+    Column("tried_at", Instant),  # when the last send began
     Index(None, "receiver", "state", "due_at"),
+    Index(None, "receiver", "subject"),
+    Index(None, "receiver", "kind", "created_at"),
 )
 
 entries = Table(
@@ -263,11 +270,12 @@ entries = Table(
     Column("settled_at", Instant),
     Column("notification", Text, ForeignKey(notifications.c.id), index=True),
     Column("summed", Boolean, nullable=False, server_default=false()),
-    Column("grouped", Text),  # the key of its group; the group's row may be gone
+    Column("grouped", Text),  # the key of its group: while it waits, one of them is open
     Column("note", Text),
     Column("silence", BigInteger, index=True),  # which holds it, or held it
     UniqueConstraint("alert_id", "status", "receiver"),
     Index(None, "state", "receiver", "notification", "summed", "id"),
+    Index(None, "grouped", "receiver", "state"),
     sqlite_autoincrement=True,
 )
 
@@ -284,16 +292,20 @@ attempts = Table(
     sqlite_autoincrement=True,
 )
 
-groups = Table(  # what is told together, while it has something to tell or fires
+groups = Table(  # what is told together; a group that closed and opens again has a new row
     "groups",
     metadata,
     Column("receiver", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("key", Text, nullable=False),
     Column("labels", Packed(dict[str, str]), nullable=False),
     Column("timing", Packed(Timing), nullable=False),
-    Column("subject", Text, nullable=False),
     Column("anchor_at", Instant, nullable=False),
     Column("flushed_at", Instant),
+    Column("due_at", Instant),  # when what waits of it is told; None: nothing waits
+    Column("closed_at", Instant),  # since when nothing of it waits or lasts
+    Index(None, "receiver", "key", "closed_at"),
+    Index(None, "receiver", "due_at"),
     sqlite_with_rowid=False,
 )
 
@@ -340,7 +352,7 @@ acks = Table(
     Column("comment", Text, nullable=False),
 )
 
-escalations = Table(  # steps still to come; gone when their alert is resolved or acknowledged
+escalations = Table(  # steps still to come; gone when their alert is resolved
     "escalations",
     metadata,
     Column("alert", Text, ForeignKey(alerts.c.id, ondelete="CASCADE"), primary_key=True),

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, insert, or_, select, tuple_, update
 
 from monitor.errors import NotStored
 from rules.model import AlertId
 
-from .part import Part
+from .groups import Groups
 from .tables import (
     alerts,
     chunks,
     closures,
     entries,
+    groups,
     notifications,
     rejects,
+    shown,
     silences,
     states,
     timers,
@@ -31,7 +34,7 @@ PRUNE: Final = 1_000
 """Most rows of a table that one prune removes: polls wait for the transaction."""
 
 
-class Upkeep(Part):
+class Upkeep(Groups):
     """What `cometwatch silence` and the daily cleaning do."""
 
     def add_silence(
@@ -58,16 +61,37 @@ class Upkeep(Part):
         return Silence(**added)
 
     def end_silence(self, number: int) -> Silence:
-        """Send these alerts again from now on. Raises NotStored for an unknown silence."""
-        now = self._now()
+        """Send these alerts again from now on. Raises NotStored for an unknown silence.
+
+        One that is over stays as it was. One that did not begin yet never will.
+        """
+        one = self._silence(number)
+        return one if one.ends_at <= self._now() else self._end_at(one, self._now())
+
+    def change_silence(self, number: int, *, ends_at: datetime) -> Silence:
+        """Let it end at another time. Raises NotStored for one that is unknown, or over."""
+        one = self._silence(number)
+        if one.ends_at <= self._now():
+            raise NotStored(
+                f"silence {number} is over since {one.ends_at:%Y-%m-%d %H:%M:%S} UTC, and what it held is "
+                "being told: make a new one with `cometwatch silence add`"
+            )
+        return self._end_at(one, max(ends_at, self._now()))
+
+    def _silence(self, number: int) -> Silence:
         found = self._run(select(silences).where(silences.c.id == number)).mappings().one_or_none()
         if found is None:
             raise NotStored(f"there is no silence {number}: `cometwatch silence list` shows them")
-        one = Silence(**found)
-        if one.ends_at > now:
-            self._run(update(silences).where(silences.c.id == number).values(ends_at=now))
-            self._announce()
-        return one
+        return Silence(**found)
+
+    def _end_at(self, one: Silence, ends_at: datetime) -> Silence:
+        starts_at = min(one.starts_at, ends_at)
+        changed = replace(one, starts_at=starts_at, ends_at=ends_at)
+        self._run(
+            update(silences).where(silences.c.id == one.id).values(starts_at=starts_at, ends_at=ends_at)
+        )
+        self._announce()
+        return changed
 
     def prune(self, now: datetime, keep: timedelta, *, grace: timedelta | None = None) -> int:
         """Remove what was settled more than `keep` ago; call again until it returns 0, the rows removed.
@@ -83,7 +107,9 @@ class Upkeep(Part):
             + self._prune_rows(notifications, _is_done(before))
             + self._prune_rows(rejects, rejects.c.at < before)
             + self._prune_rows(closures, closures.c.at < before)
-            + self._prune_rows(silences, silences.c.ends_at < before)
+            + self._prune_rows(silences, silences.c.closed_at < before)
+            + self._prune_rows(groups, _is_shut(before))
+            + self._prune_rows(shown, _is_unheard_of(before))
             + self._prune_rows(states, _is_expired(now))
         )
 
@@ -103,7 +129,12 @@ class Upkeep(Part):
         ids = self._run(old.order_by(alerts.c.changed_at).limit(PRUNE)).scalars().all()
         for some in chunks(ids):
             self._tally_entries(some)
+            theirs = select(entries.c.receiver, entries.c.grouped).where(
+                entries.c.alert_id.in_(some), entries.c.grouped.is_not(None)
+            )
+            places = [(row.receiver, row.grouped) for row in self._run(theirs.distinct())]
             self._run(delete(alerts).where(alerts.c.id.in_(some)))  # the entries go with them
+            self._tend(places)
         self._run_each(insert(tombstones), [{"id": buried, "at": now} for buried in ids])
         self._tally({"alerts": len(ids)})
         return len(ids)
@@ -129,6 +160,20 @@ def _is_done(before: datetime) -> ColumnElement[bool]:
         notifications.c.state != EntryState.PENDING,
         ~exists().where(entries.c.notification == notifications.c.id),
     )
+
+
+def _is_shut(before: datetime) -> ColumnElement[bool]:
+    """Groups that closed long ago and that no notification tells of any more."""
+    told = exists().where(
+        notifications.c.receiver == groups.c.receiver, notifications.c.subject == groups.c.subject
+    )
+    return and_(groups.c.closed_at < before, ~told)
+
+
+def _is_unheard_of(before: datetime) -> ColumnElement[bool]:
+    """What is shown of groups that are gone; that of an alert goes with the alert."""
+    known = exists().where(groups.c.receiver == shown.c.receiver, groups.c.subject == shown.c.subject)
+    return and_(shown.c.alert.is_(None), shown.c.shown_at < before, ~known)
 
 
 def _is_expired(now: datetime) -> ColumnElement[bool]:

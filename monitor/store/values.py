@@ -315,6 +315,21 @@ class Silence(Value, frozen=True, kw_only=True):
     def is_in_force(self, now: datetime) -> bool:
         return self.starts_at <= now < self.ends_at
 
+    @property
+    def reason(self) -> str:
+        """Why an alert that it holds is not sent, in words."""
+        by = f" by {self.author}" if self.author else ""
+        until = f"{self.ends_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"silenced until {until} by silence {self.id}{by}: {self.comment}"
+
+
+class Held(Value, frozen=True, kw_only=True):
+    """What became of the alerts that a silence held, when it ended."""
+
+    held: int
+    sent: int  #: they still fire, and are told now
+    over: int  #: they are over by now, or were events; the rest is held by other silences
+
 
 class Ack(Value, frozen=True, kw_only=True):
     """Somebody looks after an alert: it is neither repeated nor escalated any more."""
@@ -475,6 +490,14 @@ class Escalation(Value, frozen=True, kw_only=True):
     alert: Alert
     after: timedelta
     receivers: tuple[str, ...]
+
+
+class Escalating(Value, frozen=True, kw_only=True):
+    """A step still to come."""
+
+    after: timedelta
+    receivers: tuple[str, ...]
+    due_at: datetime
 
 
 class Attempt(Value, frozen=True, kw_only=True):

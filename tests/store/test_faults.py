@@ -23,7 +23,7 @@ from monitor.store.sqlite import find_damage
 from monitor.store.store import Store
 from monitor.store.values import Commit, Counts, Cursor
 from rules.model import MessageId
-from tests.store.building import ANNA, NOON, RING, after, claim, found, open_store
+from tests.store.building import ANNA, NOON, after, claim, found, open_store
 
 NOBODY = 65534
 
@@ -259,10 +259,10 @@ def test_damage_met_inside_a_part_spoils_the_whole_transaction(kept: Path) -> No
     overwrite(kept, *page_of(kept, b"Missed call a150"))
     with open_store(kept, exclusive=False) as store:
         with pytest.raises(StoreError, match="the file is damaged"), store.write() as tx:
-            tx.add_mute(RING.rule, until=after(hours=1), reason="planned work")
+            tx.add_silence([], starts_at=NOON, ends_at=after(hours=1), author="anna", comment="planned work")
             with suppress(StoreError), tx.part():
                 claim(tx)
-        assert store.mutes(NOON) == ()
+        assert store.silences(NOON) == ()
 
 
 def test_looking_for_damage_takes_no_longer_than_allowed(kept: Path) -> None:

@@ -19,7 +19,7 @@ from monitor.errors import StoreError
 from monitor.store.migrations import REVISIONS
 from monitor.store.opening import _make, _upgrade
 from monitor.store.tables import metadata
-from monitor.store.values import Commit, Counts, Cursor, EntryState, Reason, Seen, UserRow
+from monitor.store.values import Commit, Counts, Cursor, EntryState, Matcher, Reason, Seen, UserRow
 from rules.model import AlertId, Because, MessageId, State, Status, Timer, UserId
 from tests.store.building import ANNA, NOON, RING, after, an_alert, claimed, found, open_store
 
@@ -62,7 +62,9 @@ def test_a_store_of_the_first_version_is_taken_over_whole(old: Path) -> None:
             "a1": EntryState.PENDING,
             "a2": EntryState.DELIVERED,
         }
-        assert [mute.reason for mute in store.mutes(NOON)] == ["a game"]
+        assert [(one.comment, one.matchers) for one in store.silences(NOON)] == [
+            ("a game", (Matcher(label="rule", value="mention"),))
+        ]
         assert [reject.message_id for reject in store.rejects()] == ["10"]
         assert store.ledger().counts == Counts(fetched=3, evaluated=2, rejected=1)
 

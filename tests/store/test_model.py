@@ -113,15 +113,21 @@ class Model:
             return False
         self.alerts[name], self.changed[name] = status, now
         self.why.setdefault(name, set()).add((status, 0))
-        for receiver in receivers:
-            told = self.lines.get(Key(name, Status.FIRING, receiver))
-            silent = status is Status.RESOLVED and (
-                told is None or told.state in (DROPPED, EntryState.SUPPRESSED)
-            )
+        told = self.told(name)
+        for receiver in {*receivers, *told} if status is Status.RESOLVED else receivers:
+            silent = status is Status.RESOLVED and receiver not in told
             self.lines[Key(name, status, receiver)] = (
                 Line(EntryState.SUPPRESSED, settled_at=now) if silent else Line(PENDING)
             )
         return True
+
+    def told(self, name: str) -> set[str]:
+        """Who was told, or is to be told, that the alert began."""
+        return {
+            key.receiver
+            for key, line in self.lines.items()
+            if (key.alert, key.status) == (name, Status.FIRING) and line.state in (PENDING, DELIVERED, DEAD)
+        }
 
     def update(self, name: str, revision: int, now: datetime) -> bool:
         """Bring an alert up to date; whether it was news."""

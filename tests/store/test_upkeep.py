@@ -1,4 +1,4 @@
-"""Mutes, and what retention takes and leaves."""
+"""Silences, and what retention takes and leaves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from monitor.errors import NotStored
-from monitor.store.store import Store
+from monitor.store.store import Store, Tx
 from monitor.store.upkeep import PRUNE
-from monitor.store.values import Commit, Counts, EntryState, Ledger, Reject, Route
-from rules.model import AlertId, Because, RuleName, StateChange, StateKey, Status, Timer
+from monitor.store.values import Commit, Counts, EntryState, Ledger, Matcher, Reject, Route, Silence
+from rules.model import AlertId, Because, StateChange, StateKey, Status, Timer
 from tests.store.building import ANNA, NOON, RING, WallClock, after, claimed, found, in_memory, to
 
 KEEP = timedelta(days=30)
@@ -34,20 +34,55 @@ def prune(store: Store, clock: WallClock) -> int:
         return tx.prune(clock(), KEEP)
 
 
-def test_a_mute_holds_until_its_end_or_until_it_is_ended(store: Store, clock: WallClock) -> None:
+def silenced(tx: Tx, rule: str, **ends: float) -> Silence:
+    return tx.add_silence(
+        [Matcher(label="rule", value=rule)],
+        starts_at=NOON,
+        ends_at=after(**ends),
+        author="anna",
+        comment="planned work",
+    )
+
+
+def test_a_silence_holds_until_its_end_or_until_it_is_ended(store: Store, clock: WallClock) -> None:
     before = store.version()
     with store.write() as tx:
-        short = tx.add_mute(RING.rule, until=after(hours=1), reason="planned work")
-        long = tx.add_mute(RuleName("mention"), until=after(hours=9), reason="a game")
-    assert store.mutes(NOON) == (short, long)
-    assert store.mutes(after(hours=1)) == (long,)
+        short = silenced(tx, "missed-call", hours=1)
+        long = silenced(tx, "mention", hours=9)
+    assert store.silences(NOON) == (short, long)
+    assert store.silences(after(hours=1)) == (long,)
     clock.forward(hours=2)
     with store.write() as tx:
-        tx.end_mute(long.id)
-    assert store.mutes(clock()) == ()
+        assert tx.end_silence(long.id).ends_at == clock()
+        assert tx.end_silence(short.id) == short
+    assert store.silences(clock()) == ()
+    assert [one.id for one in store.all_silences()] == [long.id, short.id]
+    assert store.silence(short.id) == short
+    assert store.silence(77) is None
     assert store.version() > before + 1
-    with store.write() as tx, pytest.raises(NotStored, match="no mute 77"):
-        tx.end_mute(77)
+    with store.write() as tx, pytest.raises(NotStored, match="no silence 77"):
+        tx.end_silence(77)
+
+
+def test_a_silence_may_last_longer_or_end_sooner_but_not_begin_again(store: Store, clock: WallClock) -> None:
+    with store.write() as tx:
+        one = silenced(tx, "mention", hours=1)
+        longer = tx.change_silence(one.id, ends_at=after(hours=3))
+        assert (longer.starts_at, longer.ends_at) == (NOON, after(hours=3))
+        clock.forward(hours=2)
+        assert tx.change_silence(one.id, ends_at=NOON).ends_at == clock()
+        with pytest.raises(NotStored, match="over since 2026-03-01 14:00:00 UTC"):
+            tx.change_silence(one.id, ends_at=after(hours=9))
+        with pytest.raises(NotStored, match="no silence 77"):
+            tx.change_silence(77, ends_at=after(hours=9))
+
+
+def test_a_silence_that_is_ended_before_it_began_never_does(store: Store) -> None:
+    with store.write() as tx:
+        later = tx.add_silence([], starts_at=after(hours=5), ends_at=after(hours=6), author="", comment="")
+        ended = tx.end_silence(later.id)
+    assert (ended.starts_at, ended.ends_at) == (NOON, NOON)
+    assert not any(ended.is_in_force(at) for at in (NOON, after(hours=5)))
 
 
 def test_old_settled_alerts_go_and_are_never_found_again(store: Store, clock: WallClock) -> None:
@@ -112,7 +147,7 @@ def test_attempts_go_with_the_last_entry_of_their_notification(store: Store, clo
     assert store.attempts(sent.id) == []
 
 
-def test_expired_states_old_rejects_closures_and_mutes_go(store: Store, clock: WallClock) -> None:
+def test_expired_states_old_rejects_closures_and_silences_go(store: Store, clock: WallClock) -> None:
     timed, kept = StateKey(RING.rule, "timed"), StateKey(RING.rule, "kept")
 
     def state(key: StateKey, **expiry: float) -> StateChange:
@@ -128,12 +163,13 @@ def test_expired_states_old_rejects_closures_and_mutes_go(store: Store, clock: W
             )
         )
         tx.close_timer(StateKey(RING.rule, "gone"), "the rule was removed")
-        tx.add_mute(RING.rule, until=after(hours=1), reason="planned work")
+        tx.close_silence(silenced(tx, "mention", hours=1), still_held=lambda _: None)
+        unclosed = silenced(tx, "missed-call", hours=1)
     clock.forward(days=31)
     assert prune(store, clock) == 4
     with store.write() as tx:
         assert set(tx.states([RING, timed, kept])) == {timed, kept}
-    assert (store.rejects(), store.closures(), store.mutes(NOON)) == ([], [], ())
+    assert (store.rejects(), store.closures(), store.all_silences()) == ([], [], [unclosed])
 
 
 def test_numbers_are_never_given_twice(store: Store, clock: WallClock) -> None:

@@ -19,6 +19,9 @@ def upgrade() -> None:
     op.add_column("entries", sa.Column("note", sa.Text()))
     op.add_column("entries", sa.Column("silence", sa.BigInteger()))
     op.create_index(op.f("ix_entries_silence"), "entries", ["silence"])
+    op.create_index(op.f("ix_entries_grouped_receiver_state"), "entries", ["grouped", "receiver", "state"])
+    _widen_alerts()
+    _widen_notifications()
     _create_groups()
     _create_shown()
     _create_silences()
@@ -27,19 +30,42 @@ def upgrade() -> None:
     _turn_mutes_into_silences()
 
 
+def _widen_alerts() -> None:
+    """What a version before this one found is an event: it did not say what lasts."""
+    op.add_column("alerts", sa.Column("severity", sa.Text(), nullable=False, server_default="warning"))
+    op.add_column("alerts", sa.Column("lasts", sa.Boolean(), nullable=False, server_default=sa.false()))
+    # In SQLite's words: a store of an older version is kept by nothing else.
+    op.execute("UPDATE alerts SET severity = json_extract(CAST(firing AS TEXT), '$.severity')")
+
+
+def _widen_notifications() -> None:
+    op.add_column("notifications", sa.Column("subject", sa.Text()))
+    op.add_column("notifications", sa.Column("tried_at", sa.BigInteger()))
+    op.create_index(op.f("ix_notifications_receiver_subject"), "notifications", ["receiver", "subject"])
+    op.create_index(
+        op.f("ix_notifications_receiver_kind_created_at"),
+        "notifications",
+        ["receiver", "kind", "created_at"],
+    )
+
+
 def _create_groups() -> None:
     op.create_table(
         "groups",
         sa.Column("receiver", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("labels", sa.LargeBinary(), nullable=False),
         sa.Column("timing", sa.LargeBinary(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("anchor_at", sa.BigInteger(), nullable=False),
         sa.Column("flushed_at", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("receiver", "key", name=op.f("pk_groups")),
+        sa.Column("due_at", sa.BigInteger()),
+        sa.Column("closed_at", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("receiver", "subject", name=op.f("pk_groups")),
         sqlite_with_rowid=False,
     )
+    op.create_index(op.f("ix_groups_receiver_key_closed_at"), "groups", ["receiver", "key", "closed_at"])
+    op.create_index(op.f("ix_groups_receiver_due_at"), "groups", ["receiver", "due_at"])
 
 
 def _create_shown() -> None:

@@ -81,7 +81,6 @@ _WRAPPED: Final = tuple(
         ("::ffff:0:0:0/96", 0),  # IPv4-translated
         ("::/96", 0),  # IPv4-compatible
         ("64:ff9b::/96", 0),  # NAT64: how a network without IPv4 reaches those who have nothing else
-        ("64:ff9b:1::/48", 0),
         ("2002::/16", 80),  # 6to4
         ("2001::/32", 64),  # Teredo, its server
     )
@@ -99,8 +98,11 @@ def _within(address: Address) -> Iterator[IPv4Address]:
             yield IPv4Address(number >> shift & 0xFFFFFFFF)
     if address in IPv6Network("2001::/32"):
         yield IPv4Address(~number & 0xFFFFFFFF)  # Teredo, its client
-    if address in IPv6Network("64:ff9b:1::/48"):  # RFC 6052, 2.2: in two halves round an empty octet
-        yield IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
+    if address in IPv6Network(
+        "64:ff9b:1::/48"
+    ):  # NAT64 by RFC 6052, 2.2: round an empty octet, or at the end
+        both = (number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF, number & 0xFFFFFFFF
+        yield from (IPv4Address(one) for one in both if one)
     if number >> 32 & 0xFDFFFFFF == 0x00005EFE:  # ISATAP
         yield IPv4Address(number & 0xFFFFFFFF)
 
@@ -144,17 +146,19 @@ class Guard(httpcore.AsyncNetworkBackend):
 
 def check(addresses: Iterable[str], reach: Reach) -> None:
     """Raise NotConnected if one of these is not allowed."""
-    for address in addresses:
+    for text in addresses:
         try:
-            word = refusal(ip_address(address), reach)
+            address = ip_address(text)
         except ValueError:
-            word = "unknown"
-        if word and word in {"loopback", "private", "special", "documentation"}:
-            raise NotConnected(
-                f"the receiver's address is not public ({word}), which its `addresses: public` forbids"
-            )
-        if word:
-            raise NotConnected(f"the receiver's address is {word}: such ones are never connected to")
+            raise NotConnected("the name leads to something that is no address") from None
+        if word := refusal(address, reach):
+            raise NotConnected(f"the address is {word}: {_why(address)}")
+
+
+def _why(address: Address) -> str:
+    if refusal(address, Reach(private=True)):
+        return "nothing is ever sent there"
+    return "`addresses: public` forbids it; with `addresses: any` one's own network is allowed"
 
 
 async def first(
@@ -212,10 +216,16 @@ class _Line(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
         try:
-            current = self._trust()
+            return await self._stream.start_tls(self._current(), server_hostname, timeout)
+        except BaseException:  # the pool forgets a connection without a handshake, and would leave it open
+            await self.aclose()
+            raise
+
+    def _current(self) -> ssl.SSLContext:
+        try:
+            return self._trust()
         except OSError as exc:  # an SSLError is one too
             raise NotConnected(f"the files under `tls` can't be used ({type(exc).__name__})") from exc
-        return await self._stream.start_tls(current, server_hostname, timeout)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

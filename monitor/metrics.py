@@ -33,8 +33,14 @@ POLL_OUTCOMES: Final = (
     "store_error", "bug",
 )  # fmt: skip
 DELIVERY_OUTCOMES: Final = ("delivered", "retry", "dead")
+SEVERITIES: Final = ("critical", "warning", "info")
+STANDING: Final = tuple(
+    (change, outcome)
+    for change in ("update", "repeat", "reassert")
+    for outcome in ("delivered", "retry", "refused")
+)
 UPDATE_FATES: Final = ("evaluated", "old", "unread", "unchanged")
-FATES: Final = ("sent", "late", "summed", "shadow", "calendar", "cooldown", "muted", "unrouted")
+FATES: Final = ("sent", "late", "summed", "shadow", "calendar", "cooldown", "silenced", "unrouted")
 
 QUICK: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
 REQUEST: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30)
@@ -216,7 +222,7 @@ class Metrics:
         self.rule_alerts_total = self._counter(
             "rule_alerts_total",
             "Alerts that began, by what became of them: sent, late (in a digest), summed (in a sum of many), "
-            "or recorded only: in shadow, outside a calendar, cooling down, muted, unrouted.",
+            "or recorded only: in shadow, outside a calendar, cooling down, silenced, unrouted.",
             "rule",
             "fate",
         )
@@ -260,6 +266,37 @@ class Metrics:
         self.outbox_dead = self._gauge("outbox_dead", "Dead letters: given up, can be redriven.", "receiver")
         self.outbox_oldest_age_seconds = self._gauge(
             "outbox_oldest_age_seconds", "Age of the oldest alert that waits; 0 when none does.", "receiver"
+        )
+        self.outbox_undelivered_age_seconds = self._gauge(
+            "outbox_undelivered_age_seconds",
+            "Age of the oldest alert of a severity that its receiver has not taken; 0 when none waits.",
+            "receiver",
+            "severity",
+        )
+        self.standing_total = self._counter(
+            "standing_total",
+            "Sends without news that ended, by why they were sent (update, repeat, reassert) and outcome.",
+            "receiver",
+            "change",
+            "outcome",
+        )
+        self.receiver_open = self._gauge(
+            "receiver_open", "1 while a receiver took nothing for so long that it is only probed.", "receiver"
+        )
+        self.receiver_failing_seconds = self._gauge(
+            "receiver_failing_seconds",
+            "How long every send to a receiver has failed; 0 while it takes them.",
+            "receiver",
+        )
+        self.fallbacks_total = self._counter(
+            "fallbacks_total",
+            "Alerts that went to the fallback of the receiver they were meant for.",
+            "receiver",
+        )
+        self.escalations_total = self._counter(
+            "escalations_total",
+            "Alerts that went to a further receiver, as nobody resolved or acknowledged them.",
+            "receiver",
         )
 
     def _make_process(self) -> None:
@@ -405,6 +442,12 @@ class Metrics:
             self.outbox_dead: ((),),
             self.outbox_oldest_age_seconds: ((),),
             self.delivery_delay_seconds: ((),),
+            self.outbox_undelivered_age_seconds: tuple((severity,) for severity in SEVERITIES),
+            self.standing_total: STANDING,
+            self.receiver_open: ((),),
+            self.receiver_failing_seconds: ((),),
+            self.fallbacks_total: ((),),
+            self.escalations_total: ((),),
             self.deliveries_total: tuple((outcome,) for outcome in DELIVERY_OUTCOMES),
         }
         self._show(series, gone=self._receivers - receivers, wanted=receivers)

@@ -272,7 +272,7 @@ PACE: Final = Row(
         Graph(
             title="Alerts by what became of them",
             text="Alerts that began: sent, late (in a digest), summed (in a sum of many), or recorded only:"
-            " in shadow, outside a calendar, cooling down, muted, unrouted.",
+            " in shadow, outside a calendar, cooling down, silenced, unrouted.",
             queries=[
                 ("sum by (fate) (increase(cometwatch_rule_alerts_total{@}[$__rate_interval]))", "{{fate}}")
             ],

@@ -48,8 +48,23 @@ def next_attempt(
     """
     if attempt > len(SCHEDULE) and tried_for >= PATIENCE:
         return None
-    delay = SCHEDULE[min(attempt, len(SCHEDULE)) - 1] * (1 - JITTER + 2 * JITTER * rand)
+    delay = _delay(attempt, rand)
     return now + max(delay, bounded(retry_after) if retry_after is not None else delay)
+
+
+TELLING: Final = timedelta(minutes=5)
+"""So soon after it could not be told, what stands is told again: a machine that hears nothing for longer may
+take an alert to be over."""
+
+
+def next_telling(attempt: int, retry_after: timedelta | None, now: datetime, rand: float) -> datetime:
+    """When to tell again what stands, after failed attempt number `attempt`: it is never given up."""
+    delay = min(_delay(attempt, rand), TELLING)
+    return now + max(delay, bounded(retry_after) if retry_after is not None else delay)
+
+
+def _delay(attempt: int, rand: float) -> timedelta:
+    return SCHEDULE[min(attempt, len(SCHEDULE)) - 1] * (1 - JITTER + 2 * JITTER * rand)
 
 
 def bounded(retry_after: timedelta) -> timedelta:

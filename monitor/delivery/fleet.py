@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 
+from monitor.delivery.breaker import Condition
 from monitor.delivery.outbox import Deliverer
 
 
@@ -53,6 +54,10 @@ class Fleet:
         for name in self._employed if names is None else names:
             if employed := self._employed.get(name):
                 employed.deliverer.nudge()
+
+    def conditions(self) -> dict[str, Condition]:
+        """How each receiver fares just now, as its deliverer sees it."""
+        return {name: employed.deliverer.condition() for name, employed in self._employed.items()}
 
     async def finish(self) -> None:
         """Return when nobody can send anything at once any more. The caller sets the deadline."""

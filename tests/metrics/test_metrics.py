@@ -60,6 +60,12 @@ delivery_delay_seconds histogram receiver
 outbox_pending gauge receiver
 outbox_dead gauge receiver
 outbox_oldest_age_seconds gauge receiver
+outbox_undelivered_age_seconds gauge receiver,severity
+standing_total counter receiver,change,outcome
+receiver_open gauge receiver
+receiver_failing_seconds gauge receiver
+fallbacks_total counter receiver
+escalations_total counter receiver
 config_last_reload_successful gauge
 config_last_reload_success_timestamp_seconds gauge
 build_info gauge version,python

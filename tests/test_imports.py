@@ -47,6 +47,10 @@ MAY = {
     "monitor.delivery.showing": {"rules.model", "monitor.store.values", "monitor.delivery.sinks.base"},
     "monitor.delivery.matchers": {"monitor.errors", "monitor.store.values", "re2"},
     "monitor.delivery.render": {"rules.model", "monitor.store.values", "monitor.delivery", "msgspec"},
+    "monitor.delivery.sinks.apprise": {
+        "trio", "rules.model", "monitor.clock", "monitor.errors", "monitor.store", "monitor.delivery",
+        "apprise",  # an extra, imported when it is used
+    },
     "monitor.delivery.backoff": {"rules.model"},
     "monitor.timers": {"rules.model"},
     "monitor.health": {"rules.model"},

@@ -71,8 +71,8 @@ async def post(
 ) -> Answer:
     """POST once (or PATCH). Raises PostError if no status line came back.
 
-    `most` bytes of the answer are read, as far as they come `within_s`; more where the answer is what was
-    asked for.
+    `most` bytes of a successful answer are read, as far as they come `within_s`: more where the answer is
+    what was asked for.
     """
     try:
         async with http.stream(
@@ -81,7 +81,7 @@ async def post(
             return Answer(
                 status=response.status_code,
                 retry_after=parse_retry_after(response.headers.get("retry-after"), now),
-                body=await _beginning(response, most, within_s),
+                body=await _beginning(response, most if response.is_success else MAX_ANSWER, within_s),
             )
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
         raise PostError(_cause(exc)) from exc

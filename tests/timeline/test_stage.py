@@ -302,7 +302,7 @@ timeline:
   - {at: 5m, reload: {rules: [later.yaml]}}
   - {at: 6m, restart: 6m}
   - {at: 30m, message: {from: ann, to: bob, text: urgent}}
-expect: [{held: {rule: later, reason: muted}, at: 12m}, {delivered: later, at: 30m}]
+expect: [{held: {rule: later, reason: silenced}, at: 12m}, {delivered: later, at: 30m}]
 """)
 
 
@@ -371,7 +371,7 @@ expect:
   - {held: {rule: quiet, reason: shadow}}
   - {delivered: calm, by: 65s}
   - {held: calm, after: 2m}
-  - {held: {rule: urgent, reason: muted}, by: 7m}
+  - {held: {rule: urgent, reason: silenced}, by: 7m}
   - {delivered: urgent, after: 20m}
   - {never: {delivered: quiet}}
   - {never: {delivered: urgent}, by: 19m}

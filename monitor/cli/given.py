@@ -139,6 +139,18 @@ def moment(when: datetime | None) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if when else "-"
 
 
+def instant(text: str, option: str) -> datetime:
+    """The time that a person gave for `option`. Raises ConfigError for one without its zone."""
+    example = "write it like 2026-11-22T18:00:00Z or 2026-11-22T19:00:00+01:00"
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f'{option}: "{text}" is no time; {example}') from None
+    if when.tzinfo is None:
+        raise ConfigError(f"{option}: {text} has no time zone; {example}")
+    return when
+
+
 def span(seconds: float) -> str:
     """A length of time as people say it: 0.42 s, 7.3 s, 42 s, 4m10s, 1h20m."""
     from monitor.settings.forms import duration_text

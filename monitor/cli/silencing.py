@@ -12,10 +12,10 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli.given import AsJson, branch, given, moment, print_json, print_table, say
+from monitor.cli.given import AsJson, branch, given, instant, moment, print_json, print_table, say
 from monitor.clock import system_wall
 from monitor.errors import ConfigError, NotStored
-from monitor.silencing import Plan, Wish, check_rules, planned, span
+from monitor.silencing import Plan, Wish, check_rules, planned, said, span
 from monitor.store.store import Store
 from monitor.store.values import Ack, Entry, EntryState, Silence
 from monitor.web.view import AlertView, EntryView
@@ -26,7 +26,9 @@ SHORTEST: Final = 6
 SOON: Final = "the running monitor takes this up within 5 seconds"
 
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
-Number = Annotated[int, typer.Argument(metavar="ID", help="As `silence list` shows it.")]
+Number = Annotated[
+    int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="As `silence list` shows it.")
+]
 Author = Annotated[str | None, typer.Option(help="Who says so; if not told, the user of this machine.")]
 Alerts = Annotated[
     list[str], typer.Argument(metavar="ALERT...", help="Ids, or how they begin, as `alerts list` has them.")
@@ -107,8 +109,8 @@ def add(
     wish = Wish(
         matchers=tuple(matchers),
         length=length,
-        starts_at=_time(starts, "--starts"),
-        ends_at=_time(until, "--until"),
+        starts_at=instant(starts, "--starts") if starts else None,
+        ends_at=instant(until, "--until") if until else None,
         author=signed(author),
         comment=comment,
     )
@@ -142,17 +144,6 @@ def signed(author: str | None) -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
         raise ConfigError("say who you are: this machine knows no name; for example --author anna") from None
-
-
-def _time(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f'{option}: "{text}" is no time; write it like 2026-11-22T18:00:00Z or 2026-11-22T19:00:00+01:00'
-        ) from None
 
 
 def list_silences(
@@ -270,11 +261,12 @@ def ack(
     comment: Annotated[str, typer.Option(help="Shown beside the name.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    name = signed(by)
+    name = said(signed(by), "by", "anna")
+    why = said(comment, "comment", "calling back") if comment else ""
     with given(ctx).store() as store:
         found = [alert_named(store, text) for text in alerts]
         with store.write() as tx:
-            acks = [tx.ack(alert.id, by=name, comment=comment.strip()) for alert in found]
+            acks = [tx.ack(alert.id, by=name, comment=why) for alert in found]
     if as_json:
         print_json({"acks": acks})
         return

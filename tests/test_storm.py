@@ -48,7 +48,7 @@ class Running:
     def calm(self, seen: datetime) -> None:
         self.clock.now = seen
         with self.store.write() as tx:
-            calm(tx, ORDERS, mutes=(), seen=seen, now=seen)
+            calm(tx, ORDERS, silences=(), seen=seen, now=seen)
 
     def deliver(self, receiver: str, at: datetime) -> list[Notification]:
         """Everything that goes out now, delivered."""

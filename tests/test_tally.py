@@ -18,9 +18,9 @@ from tests.rules.builders import NOON, after
 SENT = Route(receiver="ops")
 SUMMED = Route(receiver="ops", summed=True, reason="more than 3 alerts in an hour: told in a sum")
 SHADOW = Route(receiver="ops", state=EntryState.SUPPRESSED, reason="the rule is in shadow")
-MUTED = Route(receiver="ops", state=EntryState.SUPPRESSED, reason="muted until noon")
+SILENCED = Route(receiver="ops", state=EntryState.SUPPRESSED, reason="silenced until noon")
 NOWHERE = Route(receiver="", state=EntryState.SUPPRESSED, reason="no route takes labels rule=texts")
-FATES = {SUMMED: Fate.SUMMED, SHADOW: Fate.SHADOW, MUTED: Fate.MUTED, NOWHERE: Fate.UNROUTED}
+FATES = {SUMMED: Fate.SUMMED, SHADOW: Fate.SHADOW, SILENCED: Fate.SILENCED, NOWHERE: Fate.UNROUTED}
 DAY = timedelta(days=1)
 HOUR_S = 3600
 
@@ -84,9 +84,9 @@ def test_pages_are_what_is_sent_by_itself() -> None:
 
 def test_most_first_among_those_not_sent() -> None:
     ones = told(
-        [firing("a", 0, NOWHERE), firing("b", 1, SHADOW), firing("c", 2, MUTED)], {AlertId("b"): "shadow"}
+        [firing("a", 0, NOWHERE), firing("b", 1, SHADOW), firing("c", 2, SILENCED)], {AlertId("b"): "shadow"}
     )
-    assert list(fates(ones)) == ["muted", "no route", "shadow"]
+    assert list(fates(ones)) == ["no route", "shadow", "silenced"]
 
 
 def test_the_busiest_hour_is_the_first_of_the_fullest() -> None:

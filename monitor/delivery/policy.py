@@ -135,7 +135,7 @@ def _fate(hold: Hold | None, silence: Silence | None, *, late: bool) -> tuple[Fa
     if hold is not None and not hold.is_summed:
         return Fate(hold.why.value), hold.reason
     if silence is not None:
-        return Fate.SILENCED, _silenced(silence)
+        return Fate.SILENCED, silence.reason
     if late:
         return Fate.LATE, None
     return (Fate.SUMMED, hold.reason) if hold is not None else (Fate.SENT, None)
@@ -179,12 +179,6 @@ def silenced_rules(silences: Sequence[Silence], now: datetime) -> frozenset[str]
         for only in silence.matchers
         if (only.label, only.operator) == ("rule", Operator.IS)
     )
-
-
-def _silenced(silence: Silence) -> str:
-    by = f" by {silence.author}" if silence.author else ""
-    until = f"{silence.ends_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"silenced until {until} by silence {silence.id}{by}: {silence.comment}"
 
 
 # --- no way ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def shows(
     that does not follow, of alerts that are not repeated. What is over is told by a row that is never due.
     """
     if notification.kind in _SUMS and traits.reasserts is None:
-        return tuple(_outdated(notification, now)) if traits.follows else ()
+        return ()  # what is shown of them elsewhere is brought up to date by the store
     kept = {**notification.receipts, **receipts}
     if notification.opened is not None and notification.group:
         row = _of_group(notification, notification.opened, traits, kept, now)
@@ -73,22 +73,6 @@ def _of_alert(
         follows=traits.follows,
         is_over=not fires,
     )
-
-
-def _outdated(told: Notification, now: datetime) -> Iterator[Shown]:
-    """What is told in a sum, but shown by a message of its own: that is brought up to date, silently."""
-    for alert in told.alerts:
-        if alert.id in told.receipts:
-            yield Shown(
-                receiver=told.receiver,
-                subject=alert.id,
-                alert=alert.id,
-                receipt=told.receipts[alert.id],
-                shown_at=now,
-                due_at=now,
-                change=Change.UPDATE,
-                follows=True,
-            )
 
 
 def _soonest(

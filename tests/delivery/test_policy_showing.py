@@ -176,9 +176,5 @@ def test_a_group_is_repeated_while_somebody_looks_after_only_part_of_it() -> Non
 
 
 @pytest.mark.parametrize("kind", [Kind.SUMMARY, Kind.DIGEST])
-def test_what_a_sum_tells_of_is_brought_up_to_date_where_it_is_shown(kind: Kind) -> None:
-    told = replace(a_note(EVENT, OVER), kind=kind, receipts={OVER.id: "C1/17.5"})
-    row = shown(told, SLACK)
-    assert (row.subject, row.receipt) == (OVER.id, "C1/17.5")
-    assert (row.due_at, row.change, row.is_over, row.follows) == (NOW, Change.UPDATE, False, True)
-    assert shows(told, HOOK, {}, now=NOW) == ()
+def test_a_sum_for_people_shows_none_of_its_alerts(kind: Kind) -> None:
+    assert shows(replace(a_note(LASTS, OVER), kind=kind), SLACK, {}, now=NOW) == ()

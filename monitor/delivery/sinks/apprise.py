@@ -143,13 +143,13 @@ Service = Callable[[str, str, str], str | None]
 
 def library() -> Callable[[str], Service]:
     """Apprise's services by URL. Raises ConfigError if it is not installed."""
+    _hush()
     try:
         import apprise  # takes a third of a second, and it is an extra
     except ImportError as exc:
         raise ConfigError(
             "a receiver is told through Apprise, which is not installed: pip install 'cometwatch[apprise]'"
         ) from exc
-    _hush()
     asset = apprise.AppriseAsset(
         app_id="Cometwatch",
         app_desc="Cometwatch",

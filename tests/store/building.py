@@ -8,7 +8,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from monitor.store.store import Store, Tx
-from monitor.store.values import Bundle, Commit, Finding, Kind, Notification, Route, Waiting
+from monitor.store.values import (
+    Bundle,
+    Commit,
+    EntryState,
+    Finding,
+    Group,
+    Grouping,
+    Kind,
+    Notification,
+    Route,
+    Timing,
+    Waiting,
+)
 from rules.model import (
     Alert,
     AlertId,
@@ -75,14 +87,20 @@ def a_message(number: int = 1, *, text: str | None = None) -> Message:
 
 
 def an_alert(
-    name: str = "a1", *, resolved: str | None = None, found_at: datetime = NOON, revision: int = 0
+    name: str = "a1",
+    *,
+    resolved: str | None = None,
+    found_at: datetime = NOON,
+    revision: int = 0,
+    lasts: bool = False,
+    severity: Severity = Severity.WARNING,
 ) -> Alert:
     return Alert(
         id=AlertId(name),
         rule=RING.rule,
         key=name,
         status=Status.RESOLVED if resolved else Status.FIRING,
-        severity=Severity.WARNING,
+        severity=severity,
         title=f"Missed call {name}",
         summary="Ben called, nobody answered.",
         conversation_id="anna_user_ben",
@@ -92,6 +110,7 @@ def an_alert(
         messages=(a_message(text="where are you?"),),
         resolution=resolved,
         revision=revision,
+        lasts=lasts,
     )
 
 
@@ -105,6 +124,38 @@ def found(
     """A commit of new alerts for the receivers."""
     alerts = [an_alert(name, resolved=resolved, revision=revision) for name in names]
     return Commit(findings=tuple(Finding(alert=alert, routes=routes) for alert in alerts))
+
+
+def lasting(
+    *names: str, routes: tuple[Route, ...] = to("ops"), resolved: str | None = None, revision: int = 0
+) -> Commit:
+    """As `found`, of alerts that fire until they are resolved."""
+    alerts = [an_alert(name, resolved=resolved, revision=revision, lasts=True) for name in names]
+    return Commit(findings=tuple(Finding(alert=alert, routes=routes) for alert in alerts))
+
+
+TEAM = Group(key='1/{team="web"}', labels={"team": "web"})
+USUAL = Timing(wait=timedelta(seconds=30), interval=timedelta(minutes=5), repeat=timedelta(hours=4))
+
+
+def in_group(
+    *receivers: str, group: Group = TEAM, timing: Timing = USUAL, silence: int | None = None
+) -> tuple[Route, ...]:
+    """Routes into one group; with a silence, that hold."""
+    state = EntryState.PENDING if silence is None else EntryState.SUPPRESSED
+    grouping = Grouping(group=group, timing=timing)
+    return tuple(Route(receiver=name, grouping=grouping, state=state, silence=silence) for name in receivers)
+
+
+def alone(name: str, repeat: timedelta = timedelta(hours=4)) -> tuple[Route, ...]:
+    """The route of an alert that is a group of its own: it only repeats."""
+    group = Group(key=f"1/{name}", labels={})
+    return in_group("ops", group=group, timing=Timing(repeat=repeat))
+
+
+def nothing(offered: Sequence[Waiting]) -> Bundle | None:
+    """For claims that have nothing to choose from."""
+    raise AssertionError(f"offered: {offered}")
 
 
 def one_by_one(offered: Sequence[Waiting]) -> Bundle | None:

@@ -60,6 +60,7 @@ def test_the_entries_of_an_alert_in_their_order(store: Store) -> None:
         ("firing", "ops"),
         ("firing", "oncall"),
         ("resolved", "ops"),
+        ("resolved", "oncall"),
     ]
     assert store.entries_of(AlertId("a9")) == []
 

@@ -78,8 +78,8 @@ MAY = {
     "monitor.timeline": {
         *SHARED, *LOUD, "rules", "monitor.source.pages", "monitor.store", "monitor.simulator",
         "monitor.drain", "monitor.accounts", "monitor.evaluation", "monitor.timers", "monitor.health",
-        "monitor.lists", "monitor.delivery", "monitor.settings.text", "msgspec", "yaml", "re2",
-        "prometheus_client",
+        "monitor.lists", "monitor.delivery", "monitor.oncall", "monitor.settings.text", "msgspec", "yaml",
+        "re2", "prometheus_client",
     },
     "monitor.explain": {
         "rules", "monitor.lists", "monitor.store.values", "monitor.store.lookups", "monitor.delivery.policy",
@@ -110,7 +110,8 @@ MAY = {
     },
     "monitor.roster": {"rules.model", "monitor.settings"},
     "monitor.outlets": {
-        *SHARED, "rules.model", "monitor.delivery", "monitor.outgoing", "monitor.settings", "httpx",
+        *SHARED, "monitor.delivery", "monitor.heartbeat", "monitor.outgoing", "monitor.settings", "httpx",
+        "rules.model",
     },
     "monitor.heartbeat": {*SHARED, *LOUD, "rules.model", "monitor.web.view"},
     "monitor.settings": {

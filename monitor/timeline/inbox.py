@@ -9,13 +9,13 @@ from typing import Final
 import trio
 
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Traits
-from monitor.store.values import Notification, NotificationId
+from monitor.store.values import Change, Notification, NotificationId
 
 TOO_FAST: Final = timedelta(seconds=30)
 
 
 class Inbox:
-    """A sink whose other end is the test. `told` hears of each notification, once, when it is accepted."""
+    """A sink whose other end is the test. `told` hears of all news, once, when it is accepted."""
 
     def __init__(self, *, people: bool, told: Callable[[Notification], None]) -> None:
         self.traits = Traits(people=people)
@@ -35,7 +35,7 @@ class Inbox:
                 return Refused(reason="the receiver refuses it")
             case "hangs":
                 await trio.sleep_forever()
-        if notification.id not in self._known:
+        if notification.change is Change.NEWS and notification.id not in self._known:
             self._known.add(notification.id)
             self._told(notification)
         return Delivered()

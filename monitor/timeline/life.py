@@ -28,6 +28,7 @@ from monitor.drain import WATERMARK_MARGIN, Ask, Drain, ask, take
 from monitor.evaluation import Evaluated, Orders
 from monitor.health import Health
 from monitor.metrics import Metrics
+from monitor.oncall import OnCall
 from monitor.source.pages import Decoded, Page, RateInfo
 from monitor.store.store import Store, Tx
 from monitor.store.values import UserRow
@@ -46,6 +47,7 @@ GATHERED_S: Final = Receiver(name="").gather.total_seconds() + 0.5
 PAUSES_S: Final = (GATHERED_S, SUM_EVERY.total_seconds() - GATHERED_S + 0.5)
 """After these what waits for its like, and then what waits for its sum, can go."""
 
+APP: Final = "timeline"
 LONGEST_PAUSE_S: Final = 300.0  # a retry has a time of its own, at which its deliverer wakes by itself
 
 
@@ -97,6 +99,17 @@ class Life:
         self._metrics = Metrics(CollectorRegistry())
         self._writer = Telling(store, told=told)
         self._fleet = Fleet()
+        self._on_call = OnCall(
+            app=APP,
+            writer=self._writer,
+            store=store,
+            run_sync=inline,
+            clock=clock,
+            fleet=self._fleet,
+            orders=lambda: self.accounts.orders,
+            receivers=lambda: [Receiver(name=name) for name in sinks],
+            metrics=self._metrics,
+        )
         self._news = trio.Event()  #: for who prods
         self._followed: dict[ListId, Followed] = {}
         self._lists = tuple(lists)
@@ -178,6 +191,7 @@ class Life:
         marks = [self._health.sight(uid).watermark for uid in self._followed]
         if marks and None not in marks:
             await self.accounts.pass_everywhere(min(mark for mark in marks if mark))
+        await self._on_call.look_after()
 
     async def _read(self, uid: ListId, followed: Followed) -> bool:
         """One page; returns whether more follow."""

@@ -12,9 +12,10 @@ from time import perf_counter
 from monitor.evaluation import Orders
 from monitor.settings.text import beside, source_of
 from monitor.timeline.coverage import Coverage
+from monitor.timeline.life import APP
 from monitor.timeline.model import Course, Reload, Suite, Test, Word
 from monitor.timeline.reading import read_suite, unknown_rules
-from monitor.timeline.stage import APP, Theatre
+from monitor.timeline.stage import Theatre
 from monitor.timeline.verdict import Failure, judge
 from rules import spec
 from rules.engine import RuleSet

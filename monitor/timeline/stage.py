@@ -20,7 +20,7 @@ from monitor.store.store import Store
 from monitor.store.values import EntryState, Finding, Kind, Matcher, Notification
 from monitor.timeline.cast import groups, watched
 from monitor.timeline.inbox import Inbox
-from monitor.timeline.life import Life
+from monitor.timeline.life import APP, Life
 from monitor.timeline.model import (
     START,
     Action,
@@ -43,7 +43,6 @@ from rules.engine import RuleSet
 from rules.model import Alert, Message, RuleName, Status, UserId, WatchSet
 from rules.text import Place
 
-APP: Final = "timeline"
 BEFORE: Final = timedelta(days=30)  # what was sent so long before the start still counts
 BETWEEN_S: Final = 2.0  # two looks at the lists, as `poll.min_interval`
 AFTER_S: Final = 15.0  # a run goes on so long after the last that is written down
@@ -259,6 +258,7 @@ class _Stage:
             )
         if self._life:
             self._life.take_silences()
+        self._want_look(self._now() + span.total_seconds())  # what it held and still fires is told then
 
     def _prod(self) -> None:
         if self._life:

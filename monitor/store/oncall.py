@@ -12,6 +12,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    false,
     insert,
     or_,
     select,
@@ -306,7 +307,7 @@ def _is_old(created_before: Mapping[Severity, datetime]) -> ColumnElement[bool]:
         and_(alerts.c.severity == severity, entries.c.created_at < at)
         for severity, at in created_before.items()
     )
-    return or_(*old)
+    return or_(false(), *old)
 
 
 def _was_due(now: datetime, *, unclaimed: bool) -> ColumnElement[bool]:

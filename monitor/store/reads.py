@@ -199,14 +199,21 @@ class Reads(ABC):
         return entry_of(rows[0]) if rows else None
 
     def entries(
-        self, *, receiver: str | None = None, state: EntryState | None = None, limit: int = 100
+        self,
+        *,
+        receiver: str | None = None,
+        state: EntryState | None = None,
+        silence: int | None = None,
+        limit: int = 100,
     ) -> list[Entry]:
-        """Outbox entries, the latest first."""
+        """Outbox entries, the latest first; of a `silence` those that it holds."""
         wanted = ENTRIES.order_by(entries.c.id.desc()).limit(limit)
         if receiver is not None:
             wanted = wanted.where(entries.c.receiver == receiver)
         if state is not None:
             wanted = wanted.where(entries.c.state == state)
+        if silence is not None:
+            wanted = wanted.where(entries.c.silence == silence)
         return [entry_of(row) for row in self._rows(wanted)]
 
     def depths(self) -> list[Depth]:

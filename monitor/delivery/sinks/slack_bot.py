@@ -67,7 +67,7 @@ _NO_THREAD: Final = frozenset(
 
 
 class SlackBotSink:
-    traits = Traits(people=True, follows=True)
+    traits = Traits(people=True, most=1, follows=True)  # an edit is a request, and they are counted
 
     def __init__(
         self,
@@ -122,19 +122,20 @@ class _Telling:
     async def tell(self) -> Place | None:
         """Say it, unless it is said already: where it stands, or None if there is nothing to edit."""
         place = Place.read(self._told.receipts.get(self.mark.subject))
-        if place is None:
-            if self._told.change is Change.UPDATE:
-                return None
-            found = await self._look() if self._may_stand() else None
+        if place is None and self._may_stand():
+            found = await self._look()
             if found and found.mark.notification == self._told.id:
                 return found.place  # this very message: its answer was lost
             place = found.place if found else None
-        return await self._post() if place is None else await self._follow_up(place)
+        if place is None:
+            return None if self._told.change is Change.UPDATE else await self._post()
+        return await self._follow_up(place)
 
     def _may_stand(self) -> bool:
         """Whether there may be a message that nobody told us of. A first send of a beginning is new."""
-        begins = self._told.change is Change.NEWS and self._told.status is Status.FIRING
-        return self._told.attempts > 0 or (self._told.kind is Kind.ALERTS and not begins)
+        told = self._told
+        is_end = told.kind is Kind.ALERTS and told.status is Status.RESOLVED
+        return told.attempts > 0 or told.change is not Change.NEWS or is_end
 
     async def _look(self) -> Told | None:
         first_seen = [alert.first_seen_at for alert in self._told.alerts if self._told.kind is Kind.ALERTS]

@@ -98,7 +98,7 @@ class OnCall:
         await self._escalate(silences, now)
         await self._fall_back(silences, now)
         await self._tell_of_receivers(silences, now)
-        self._show()
+        await self._show(now)
 
     # --- silences -----------------------------------------------------------------------------------------
 
@@ -149,9 +149,10 @@ class OnCall:
         def work(tx: Tx) -> list[Escalation]:
             due = tx.take_escalations(now, AT_ONCE)
             for step in due:
+                note = unanswered(step, tx.told_of(step.alert.id))
                 for name in step.receivers:
                     if name in known:
-                        tx.tell([step.alert.id], name, note=unanswered(step))
+                        tx.tell([step.alert.id], name, note=note)
             hold_again(tx, [step.alert for step in due], silences, watch, now)
             return due
 
@@ -199,13 +200,15 @@ class OnCall:
             else:
                 del self._failing[alert.key]
 
-    def _show(self) -> None:
-        now = self._clock.wall()
+    async def _show(self, now: datetime) -> None:
+        """Bring the gauges of the receivers up to date."""
+        waiting = await self._run_sync(self._store.undelivered)
         for name, condition in self._fleet.conditions().items():
-            since = condition.failing_since
             self._metrics.receiver_open.labels(name).set(condition.is_open)
-            failing_s = (now - since).total_seconds() if since else 0.0
-            self._metrics.receiver_failing_seconds.labels(name).set(max(0.0, failing_s))
+            self._metrics.receiver_failing_seconds.labels(name).set(age(condition.failing_since, now))
+            for severity in Severity:
+                gauge = self._metrics.outbox_undelivered_age_seconds.labels(name, severity.value)
+                gauge.set(age(waiting.get((name, severity)), now))
 
 
 # --- decisions --------------------------------------------------------------------------------------------
@@ -253,9 +256,10 @@ def falling_back(
     return work
 
 
-def unanswered(step: Escalation) -> str:
+def unanswered(step: Escalation, told: Sequence[str]) -> str:
     """Why an alert comes to somebody who was not told at first."""
-    return f"Escalated: neither acknowledged nor resolved within {span(step.after)}"
+    first = f"; sent to {', '.join(told)} before" if told else ""
+    return f"Escalated: neither acknowledged nor resolved within {span(step.after)}{first}"
 
 
 def instead(late: Overdue, receiver: str, condition: Condition) -> str:
@@ -267,6 +271,10 @@ def instead(late: Overdue, receiver: str, condition: Condition) -> str:
     if since is None or late.created_at < since - timedelta(minutes=1):
         return f"Instead of {receiver}, which has not taken it since {late.created_at:%H:%M} UTC{because}"
     return f"Instead of {receiver}, which has taken nothing since {since:%H:%M} UTC{because}"
+
+
+def age(since: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - since).total_seconds()) if since else 0.0
 
 
 def span(length: timedelta) -> str:

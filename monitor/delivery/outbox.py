@@ -20,7 +20,6 @@ from typing import Final, Protocol, assert_never
 
 import structlog
 import trio
-from msgspec.structs import replace
 
 from monitor.clock import Clock
 from monitor.delivery.backoff import Pace, next_attempt, next_telling
@@ -232,8 +231,6 @@ class Deliverer:
     async def _deliver(self, notification: Notification) -> None:
         road = "delivery." if notification.change is Change.NEWS else "delivery.standing_"
         self._at(f"{road}claimed")
-        lately = self._lately.at(self._clock.monotonic())
-        notification = replace(notification, summed_before=len(lately.summaries))
         self._pace = self._pace.taken(self._clock.monotonic())
         settlement = await attempt(self._sink, self._receiver, notification)
         self._at(f"{road}sent")

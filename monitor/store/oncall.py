@@ -59,6 +59,15 @@ UNTOLD_OF = select(alerts.c.id).where(
         entries.c.status == Status.FIRING,
     ),
 )
+TOLD = (
+    select(entries.c.receiver)
+    .where(
+        entries.c.alert_id == bindparam("of_id"),
+        entries.c.status == Status.FIRING,
+        entries.c.state.in_([PENDING, EntryState.DELIVERED, DEAD]),
+    )
+    .order_by(entries.c.id)
+)
 other = entries.alias("other")
 LAST_DETAIL = (
     select(attempts.c.detail)
@@ -173,6 +182,10 @@ class OnCall(Telling):
         ]
         self._run_each(insert(entries), [{**row, "alert_id": one} for one in untold])
         return len(untold)
+
+    def told_of(self, alert: AlertId) -> tuple[str, ...]:
+        """Who is told that the alert began, in the order in which they were."""
+        return tuple(self._run(TOLD, {"of_id": alert}).scalars())
 
     def overdue(
         self,

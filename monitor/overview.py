@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import nsmallest
 from importlib.metadata import version
@@ -11,14 +11,16 @@ from itertools import islice
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from monitor.allowance import OUTAGE
 from monitor.clock import Clock
 from monitor.configuration import Configuration
+from monitor.delivery.breaker import Condition
 from monitor.health import Health, Sight
 from monitor.intake import Intake
 from monitor.store.values import Depth
-from monitor.web.view import WORST_FIRST, BudgetView, StatusView, Tally, UserState, UserView
+from monitor.web.view import WORST_FIRST, BudgetView, ReceiverView, StatusView, Tally, UserState, UserView
 from rules.model import ListId
 
 SILENCE: Final = timedelta(minutes=2)  # without any answered poll for longer, the work has stopped
@@ -28,7 +30,10 @@ NEVER: Final = Sight()
 
 
 class Overview:
-    """What can be said of one running monitor. `queues` gives what waits for the receivers."""
+    """What can be said of one running monitor.
+
+    `queues` gives what waits for the receivers, `conditions` how their deliverers see them.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Overview:
         clock: Clock,
         configuration: Callable[[], Configuration],
         queues: Callable[[], Sequence[Depth]],
+        conditions: Callable[[], Mapping[str, Condition]],
         watching_since: datetime,
     ) -> None:
         self._intake = intake
@@ -45,6 +51,7 @@ class Overview:
         self._clock = clock
         self._configuration = configuration
         self._queues = queues
+        self._conditions = conditions
         self._watching_since = watching_since
         self._version = version("cometwatch")  # looked up on disk
         self.tally = Tally()  #: as of the last `count`
@@ -69,7 +76,7 @@ class Overview:
             ),
             lists=self.tally,
             worst=tuple(self._view(uid) for uid in self._worst if intake.follows(uid)),
-            receivers=tuple(self._queues()),
+            receivers=tuple(self._receivers()),
             rules=len(intake.accounts.orders.rules.rules),
             timers_pending=len(intake.accounts.timers),
             watching_since=self._watching_since,
@@ -84,6 +91,18 @@ class Overview:
             discovery_error=health.discovery_error,
             max_silence=max(SILENCE, 3 * settings.poll.min_interval),
         )
+
+    def _receivers(self) -> Iterator[ReceiverView]:
+        conditions = self._conditions()
+        for depth in self._queues():
+            view, fares = ReceiverView.of(depth), conditions.get(depth.receiver)
+            yield (
+                view
+                if fares is None
+                else replace(
+                    view, door=fares.door.value, failing_since=fares.failing_since, reason=fares.reason
+                )
+            )
 
     def users(self, uid: str | None = None) -> tuple[UserView, ...]:
         """Every list that is read, by its id; or only `uid`."""

@@ -57,8 +57,8 @@ def planned(wish: Wish, *, now: datetime) -> Plan:
         matchers=matchers_of(wish.matchers),
         starts_at=max(starts_at, now),
         ends_at=ends_at,
-        author=_text(wish.author, "author", "anna"),
-        comment=_text(wish.comment, "comment", "phone system is being moved"),
+        author=said(wish.author, "author", "anna"),
+        comment=said(wish.comment, "comment", "phone system is being moved"),
     )
 
 
@@ -100,6 +100,16 @@ def span(text: str) -> timedelta:
     return length
 
 
+def said(text: str, name: str, example: str) -> str:
+    """`text` without blanks around it. Raises ConfigError, calling it `name`, if it is empty or too long."""
+    plain = text.strip()
+    if not plain:
+        raise ConfigError(f'{name} is empty: whoever reads the record wants to know; for example "{example}"')
+    if len(plain) > MAX_TEXT:
+        raise ConfigError(f"{name} has {len(plain)} characters; {MAX_TEXT} are the most")
+    return plain
+
+
 def _end(wish: Wish, starts_at: datetime) -> datetime:
     ends_at = _aware(wish.ends_at, "ends_at")
     if (wish.length is None) == (ends_at is None):
@@ -118,12 +128,3 @@ def _aware(when: datetime | None, name: str) -> datetime | None:
             f"{name}: {when.isoformat()} has no time zone: end it with Z for UTC or an offset such as +01:00"
         )
     return when
-
-
-def _text(text: str, name: str, example: str) -> str:
-    plain = text.strip()
-    if not plain:
-        raise ConfigError(f'{name} is empty: whoever reads the record wants to know; for example "{example}"')
-    if len(plain) > MAX_TEXT:
-        raise ConfigError(f"{name} has {len(plain)} characters; {MAX_TEXT} are the most")
-    return plain

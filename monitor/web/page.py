@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from importlib.resources import files
 
 import jinja2
 
+from monitor.store.values import Ack, Silence
 from monitor.web.view import AlertView, StatusView, readiness, span
+from rules.model import AlertId, Value
 
 
 def _ago(then: datetime | None, now: datetime) -> str:
@@ -23,6 +25,14 @@ def _seconds(count: float | None) -> str:
 
 def _exact(then: datetime) -> str:
     return f"{then:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Shown(Value, frozen=True, kw_only=True):
+    """What the page shows of the store."""
+
+    alerts: tuple[AlertView, ...] = ()  #: the latest
+    acks: Mapping[AlertId, Ack] = {}  #: of these
+    silences: tuple[Silence, ...] = ()  #: in force and to come
 
 
 class Page:
@@ -46,8 +56,8 @@ class Page:
             "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
 
-    def render(self, view: StatusView, alerts: Sequence[AlertView], *, trouble: str | None = None) -> str:
-        """The page at `view.now`. `trouble` says why the alerts could not be read."""
+    def render(self, view: StatusView, shown: Shown, *, trouble: str | None = None) -> str:
+        """The page at `view.now`. `trouble` says why the store could not be read."""
         reasons = readiness(view, view.now)
         return self._template.render(
             view=view,
@@ -56,7 +66,9 @@ class Page:
             hidden=max(0, view.lists.total - len(view.worst)),
             pending=sum(depth.pending for depth in view.receivers),
             dead=sum(depth.dead for depth in view.receivers),
-            alerts=alerts,
+            alerts=shown.alerts,
+            acks=shown.acks,
+            silences=shown.silences,
             trouble=trouble,
             style=self._style,
             script=self._script,

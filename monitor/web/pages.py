@@ -1,8 +1,9 @@
-"""One port for people and machines: status page, its JSON, probes and metrics. Everything is read only."""
+"""One port for people and machines: status page, its JSON, probes and metrics; what changes is apart."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -16,11 +17,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from monitor.errors import StoreError
-from monitor.store.values import Entry, EntryState
+from monitor.store.values import Ack, Entry, EntryState, Silence
 from monitor.web.guard import Guard
-from monitor.web.page import Page
+from monitor.web.page import Page, Shown
 from monitor.web.view import AlertView, EntryView, StatusView, UserView, readiness
-from rules.model import Alert, Status
+from monitor.web.writing import Desk, Writes, routes
+from rules.model import Alert, AlertId, RuleName, Status
 
 RECENT: Final = 20
 MOST: Final = 1000
@@ -37,6 +39,14 @@ class Reads(Protocol):
     def entries(
         self, *, receiver: str | None = None, state: EntryState | None = None, limit: int = 100
     ) -> list[Entry]: ...
+
+    def acks(self, ids: Collection[AlertId]) -> Mapping[AlertId, Ack]: ...
+
+    def silences(self, now: datetime) -> Sequence[Silence]: ...
+
+    def all_silences(self, limit: int) -> Sequence[Silence]: ...
+
+    def fingerprints(self) -> Mapping[RuleName, str]: ...
 
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -55,13 +65,15 @@ def build(
     *,
     run_sync: RunSync = trio.to_thread.run_sync,
     hosts: Collection[str] = (),
+    writes: Writes | None = None,
 ) -> Starlette:
     """The web application. `status` must be quick: it is called on the loop; the store is read off it.
 
-    `users` gives every list that is read, or the one that it is given.
+    `users` gives every list that is read, or the one that it is given. Without `writes` nothing here changes
+    anything.
     """
     pages = _Pages(status, users, store, registry, run_sync)
-    routes = [
+    reading = [
         Route("/", pages.page),
         Route("/healthz", pages.healthz),
         Route("/readyz", pages.readyz),
@@ -70,8 +82,11 @@ def build(
         Route("/api/users", pages.api_users),
         Route("/api/alerts", pages.api_alerts),
         Route("/api/outbox", pages.api_outbox),
+        Route("/api/silences", pages.api_silences),
+        Route("/api/receivers", pages.api_receivers),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, names=hosts)])
+    changing = routes(Desk(writes, store=store, run_sync=run_sync))
+    return Starlette(routes=[*reading, *changing], middleware=[Middleware(Guard, names=hosts)])
 
 
 class _Pages:
@@ -91,13 +106,12 @@ class _Pages:
         self._page = Page()
 
     async def page(self, _request: Request) -> Response:
-        alerts: Sequence[AlertView] = ()
-        trouble = None
+        view, trouble, shown = self._status(), None, Shown()
         try:
-            alerts = [AlertView.of(alert) for alert in await self._alerts(RECENT, None)]
+            shown = await self._run_sync(lambda: _shown(self._store, view.now))
         except StoreError as error:
             trouble = str(error)
-        text = self._page.render(self._status(), alerts, trouble=trouble)
+        text = self._page.render(view, shown, trouble=trouble)
         return HTMLResponse(text, headers={"content-security-policy": self._page.policy})
 
     async def healthz(self, _request: Request) -> Response:
@@ -126,10 +140,11 @@ class _Pages:
     async def api_alerts(self, request: Request) -> Response:
         try:
             status = _one_of(Status, request, "status")
-            alerts = await self._alerts(_limit(request), status)
+            limit = _limit(request)
+            alerts, acks = await self._run_sync(lambda: _with_acks(self._store, limit, status))
         except (_QueryError, StoreError) as error:
             return _failed(error)
-        return _json({"alerts": [AlertView.of(alert) for alert in alerts]})
+        return _json({"alerts": [AlertView.of(alert) for alert in alerts], "acks": acks})
 
     async def api_outbox(self, request: Request) -> Response:
         try:
@@ -142,9 +157,32 @@ class _Pages:
             return _failed(error)
         return _json({"depths": self._status().receivers, "entries": [EntryView.of(one) for one in entries]})
 
-    async def _alerts(self, limit: int, status: Status | None) -> list[Alert]:
-        alerts: list[Alert] = await self._run_sync(lambda: self._store.alerts(limit, status))
-        return alerts
+    async def api_silences(self, request: Request) -> Response:
+        """Those in force and to come; with `all=true` the latest, also such as are over."""
+        now = self._status().now
+        try:
+            is_all, limit = _flag(request, "all"), _limit(request)
+            silences = await self._run_sync(
+                lambda: self._store.all_silences(limit) if is_all else self._store.silences(now)
+            )
+        except (_QueryError, StoreError) as error:
+            return _failed(error)
+        return _json({"silences": silences})
+
+    async def api_receivers(self, _request: Request) -> Response:
+        return _json({"receivers": self._status().receivers})
+
+
+def _with_acks(
+    store: Reads, limit: int, status: Status | None = None
+) -> tuple[list[Alert], Mapping[AlertId, Ack]]:
+    alerts = store.alerts(limit, status)
+    return alerts, store.acks([alert.id for alert in alerts])
+
+
+def _shown(store: Reads, now: datetime) -> Shown:
+    alerts, acks = _with_acks(store, RECENT)
+    return Shown(alerts=tuple(map(AlertView.of, alerts)), acks=acks, silences=tuple(store.silences(now)))
 
 
 E = TypeVar("E", Status, EntryState)
@@ -156,6 +194,13 @@ def _one_of(words: type[E], request: Request, name: str) -> E | None:
         return None if given is None else words(given)
     except ValueError:
         raise _QueryError(f"{name} is one of {', '.join(words)}") from None
+
+
+def _flag(request: Request, name: str) -> bool:
+    given = request.query_params.get(name, "false")
+    if given not in {"true", "false"}:
+        raise _QueryError(f"{name} is true or false")
+    return given == "true"
 
 
 def _limit(request: Request) -> int:

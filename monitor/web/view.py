@@ -71,6 +71,22 @@ class Tally(Value, frozen=True, kw_only=True, omit_defaults=False):
         return self.states.get(UserState.FAILING, 0) + self.states.get(UserState.UNKNOWN, 0)
 
 
+class ReceiverView(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """One receiver: what waits for it, and how it fares."""
+
+    receiver: str
+    pending: int = 0
+    dead: int = 0
+    oldest_at: datetime | None = None  #: creation of the oldest entry that waits
+    door: str = "closed"  #: of its breaker; open: in trouble, only probed
+    failing_since: datetime | None = None  #: since when it has taken nothing
+    reason: str | None = None  #: of the last failure; redacted
+
+    @classmethod
+    def of(cls, depth: Depth) -> ReceiverView:
+        return cls(receiver=depth.receiver, pending=depth.pending, dead=depth.dead, oldest_at=depth.oldest_at)
+
+
 class StatusView(Value, frozen=True, kw_only=True, omit_defaults=False):
     """One look at the whole monitor, taken at `now`."""
 
@@ -81,7 +97,7 @@ class StatusView(Value, frozen=True, kw_only=True, omit_defaults=False):
     budget: BudgetView
     lists: Tally = Tally()
     worst: tuple[UserView, ...] = ()  #: those in trouble or furthest behind, the worst first
-    receivers: tuple[Depth, ...] = ()
+    receivers: tuple[ReceiverView, ...] = ()
     rules: int = 0
     timers_pending: int = 0
     watching_since: datetime | None = None

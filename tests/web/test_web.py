@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -18,13 +18,14 @@ from monitor import web
 from monitor.errors import StoreError
 from monitor.metrics import Metrics
 from monitor.store.store import Store
-from monitor.store.values import Depth, Entry, EntryState
+from monitor.store.values import Ack, Entry, EntryState, Matcher, Silence
 from monitor.web.guard import is_ours
 from monitor.web.view import readiness, span
-from rules.model import Alert, MessageId, Status, UserId
+from rules.model import Alert, AlertId, MessageId, RuleName, Status, UserId
 from tests.store.building import an_alert, claimed, found, in_memory
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(minutes=5)
 ANNA = web.UserView(
     uid=UserId("anna"),
     state=web.UserState.CURRENT,
@@ -42,11 +43,25 @@ VIEW = web.StatusView(
     budget=web.BudgetView(requests_per_minute=250),
     lists=web.Tally(states={web.UserState.CURRENT: 1}, lag_s=12.0),
     worst=(ANNA,),
-    receivers=(Depth(receiver="ops", pending=1, dead=0, oldest_at=NOW),),
+    receivers=(web.ReceiverView(receiver="ops", pending=1, oldest_at=NOW),),
     rules=3,
     watching_since=NOW - timedelta(days=1),
     last_poll_at=NOW,
 )
+
+
+def a_silence(author: str = "anna", comment: str = "phones are moved", value: str = "payments") -> Silence:
+    return Silence(
+        id=3,
+        matchers=(Matcher(label="team", value=value),),
+        starts_at=NOW,
+        ends_at=NOW + timedelta(hours=2),
+        author=author,
+        comment=comment,
+        created_at=NOW,
+    )
+
+
 EVIL = "<script>alert(1)</script>\"'&"
 
 
@@ -63,6 +78,18 @@ class BrokenStore:
     def entries(
         self, *, receiver: str | None = None, state: EntryState | None = None, limit: int = 100
     ) -> list[Entry]:
+        raise StoreError("the disk is gone")
+
+    def acks(self, ids: Collection[AlertId]) -> Mapping[AlertId, Ack]:
+        raise StoreError("the disk is gone")
+
+    def silences(self, now: datetime) -> list[Silence]:
+        raise StoreError("the disk is gone")
+
+    def all_silences(self, limit: int) -> list[Silence]:
+        raise StoreError("the disk is gone")
+
+    def fingerprints(self) -> Mapping[RuleName, str]:
         raise StoreError("the disk is gone")
 
 
@@ -170,17 +197,25 @@ async def test_hostile_words_stay_words() -> None:
                 )
             ]
 
+        def acks(self, ids: Collection[AlertId]) -> Mapping[AlertId, Ack]:
+            return {alert: Ack(alert=alert, by=EVIL, at=NOW, comment=EVIL) for alert in ids}
+
+        def silences(self, now: datetime) -> list[Silence]:
+            return [a_silence(author=EVIL, comment=EVIL, value=EVIL)]
+
     user = replace(ANNA, uid=UserId(EVIL), labels={EVIL: EVIL}, last_error=EVIL, state=web.UserState.FAILING)
     view = replace(
         VIEW, worst=(user,), app=EVIL, version=EVIL, config_error=EVIL, store_error=EVIL,
-        receivers=(Depth(receiver=EVIL, pending=1, dead=1, oldest_at=NOW),),
+        receivers=(
+            web.ReceiverView(receiver=EVIL, pending=1, dead=1, oldest_at=NOW, failing_since=NOW, reason=EVIL),
+        ),
     )  # fmt: skip
     async with browsing(view, Hostile()) as client:
         answer = await client.get("/")
     outline = Outline(answer.text)
     assert outline.tags.count("script") == 1
     assert "<script>alert" not in answer.text
-    assert outline.text.count(EVIL) >= 10
+    assert outline.text.count(EVIL) >= 15
 
 
 async def test_a_store_that_fails_does_not_take_the_page_with_it() -> None:
@@ -207,8 +242,48 @@ async def test_an_empty_monitor_has_a_page_too() -> None:
     with in_memory() as store:
         async with browsing(empty, store) as client:
             text = Outline((await client.get("/")).text).text
-    for words in ("Nobody is watched", "None yet", "Nothing waits to be delivered"):
+    for words in ("Nobody is watched", "None yet", "Nothing is silenced", "Nothing waits to be delivered"):
         assert words in text
+
+
+async def test_the_page_shows_silences_who_looks_after_what_and_how_receivers_fare(store: Store) -> None:
+    with store.write() as tx:
+        tx.add_silence(
+            [Matcher(label="team", value="payments")],
+            starts_at=NOW,
+            ends_at=NOW + timedelta(hours=2),
+            author="anna",
+            comment="phones are moved",
+        )
+        tx.ack(AlertId("a1"), by="ben", comment="calling back")
+    troubled = (
+        web.ReceiverView(receiver="ops"),
+        web.ReceiverView(receiver="lead", failing_since=LONG_AGO, reason="Slack answered 503"),
+        web.ReceiverView(receiver="hook", door="half-open", failing_since=LONG_AGO, reason="no connection"),
+    )
+    async with browsing(replace(VIEW, receivers=troubled), store) as client:
+        text = Outline((await client.get("/")).text).text
+    assert 'team="payments"' in text
+    assert "cometwatch silence show 1 in 2 h anna phones are moved" in text
+    assert "ben looks after it since 0 s ago : calling back" in text
+    assert "fine" in text
+    assert "lead Slack answered 503 retrying since 5 min ago" in text
+    assert "hook no connection in trouble takes nothing since 5 min ago ; it is probed" in text
+
+
+async def test_a_silence_to_come_says_so() -> None:
+    class Later(BrokenStore):
+        def alerts(self, limit: int, status: Status | None = None) -> list[Alert]:
+            return []
+
+        def acks(self, ids: Collection[AlertId]) -> Mapping[AlertId, Ack]:
+            return {}
+
+        def silences(self, now: datetime) -> list[Silence]:
+            return [replace(a_silence(), starts_at=NOW + timedelta(hours=1))]
+
+    async with browsing(store=Later()) as client:
+        assert "begins in 1 h , ends in 2 h" in Outline((await client.get("/")).text).text
 
 
 # --- JSON -------------------------------------------------------------------------------------------
@@ -223,7 +298,15 @@ async def test_status_as_json() -> None:
     assert status["users"] == 1
     assert status["blind_since"] is None
     assert status["receivers"] == [
-        {"receiver": "ops", "pending": 1, "dead": 0, "oldest_at": "2026-03-01T12:00:00Z"}
+        {
+            "receiver": "ops",
+            "pending": 1,
+            "dead": 0,
+            "oldest_at": "2026-03-01T12:00:00Z",
+            "door": "closed",
+            "failing_since": None,
+            "reason": None,
+        }
     ]
     assert [(user["uid"], user["state"], user["cursor"]) for user in users] == [("anna", "current", 1777)]
     assert nobody == []
@@ -243,9 +326,28 @@ async def test_alerts_and_outbox_as_json(store: Store) -> None:
     assert resolved == []
 
 
+async def test_silences_and_receivers_as_json(store: Store) -> None:
+    with store.write() as tx:
+        for ends_at in (NOW + timedelta(hours=1), NOW):
+            tx.add_silence(
+                [Matcher(label="a", value="b")], starts_at=NOW, ends_at=ends_at, author="anna", comment="c"
+            )
+        tx.ack(AlertId("a1"), by="ben")
+    async with browsing(store=store) as client:
+        now = (await client.get("/api/silences")).json()["silences"]
+        ever = (await client.get("/api/silences", params={"all": "true"})).json()["silences"]
+        receivers = (await client.get("/api/receivers")).json()["receivers"]
+        acks = (await client.get("/api/alerts")).json()["acks"]
+    assert [(one["id"], one["matchers"]) for one in now] == [(1, [{"label": "a", "value": "b"}])]
+    assert {one["id"] for one in ever} == {1, 2}
+    assert [(one["receiver"], one["door"]) for one in receivers] == [("ops", "closed")]
+    assert {name: ack["by"] for name, ack in acks.items()} == {"a1": "ben"}
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
+        ("/api/silences?all=yes", "all is true or false"),
         ("/api/alerts?limit=0", "limit is a number from 1 to 1000"),
         ("/api/alerts?limit=9999999999999999999999", "limit is a number from 1 to 1000"),
         ("/api/outbox?limit=ten", "limit is a number from 1 to 1000"),
@@ -260,9 +362,17 @@ async def test_a_question_that_makes_no_sense_is_refused(path: str, reason: str,
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_everything_is_read_only(method: str) -> None:
+async def test_what_is_shown_is_read_only(method: str) -> None:
     async with browsing() as client:
-        for path in ("/", "/api/status", "/api/outbox", "/metrics", "/readyz"):
+        for path in (
+            "/",
+            "/api/status",
+            "/api/alerts",
+            "/api/receivers",
+            "/api/outbox",
+            "/metrics",
+            "/readyz",
+        ):
             assert (await client.request(method, path)).status_code == 405
 
 
@@ -310,9 +420,6 @@ async def test_probes() -> None:
         assert ((await client.get("/readyz")).status_code) == 200
 
 
-LONG_AGO = NOW - timedelta(minutes=5)
-
-
 @pytest.mark.parametrize(
     ("changes", "reasons"),
     [
@@ -329,7 +436,7 @@ LONG_AGO = NOW - timedelta(minutes=5)
             {"discovery_error": 'cohort "vip": no answer', "lists": web.Tally()},
             ['nobody is watched, discovery failed: cohort "vip": no answer'],
         ),
-        ({"receivers": (Depth(receiver="ops", pending=9, dead=9, oldest_at=LONG_AGO),)}, []),
+        ({"receivers": (web.ReceiverView(receiver="ops", pending=9, dead=9, oldest_at=LONG_AGO),)}, []),
     ],
 )
 def test_ready_means_that_the_work_progresses(changes: dict[str, Any], reasons: list[str]) -> None:

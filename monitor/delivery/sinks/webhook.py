@@ -1,4 +1,7 @@
-"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com).
+"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com), or as CloudEvents.
+
+A CloudEvent carries the headers of Standard Webhooks as well, and is signed by them. In the binary form its
+own headers are not part of what is signed; `webhook-id`, which is, is the same as `ce-id`.
 
 What the receiver's status means:
 
@@ -21,12 +24,14 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import httpx
 from standardwebhooks import Webhook
 
 from monitor.clock import Clock
+from monitor.delivery.render import cloudevents
 from monitor.delivery.render.webhook import body
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Traits
 from monitor.delivery.sinks.post import Answer, PostError, excerpt, post, unreadable
@@ -40,6 +45,7 @@ _HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
     | {"proxy-authenticate", "proxy-authorization", "proxy-connection", "content-encoding"}
 )
+_PLAIN: Final = {"content-type": "application/json"}
 _MEANINGS: Final = {
     400: "it can't read the body",
     401: "it does not accept the signature or the credentials",
@@ -49,6 +55,13 @@ _MEANINGS: Final = {
     413: "the body is too large for it; raise its limit, then redrive its dead letters",
     429: "it is rate limited",
 }
+
+
+class Wire(NamedTuple):
+    """What is sent, but for who we are: its own headers, and the body."""
+
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class WebhookSink:
@@ -63,9 +76,13 @@ class WebhookSink:
         http: httpx.AsyncClient,
         clock: Clock,
         headers: Callable[[], Mapping[str, str]] = dict,
+        form: str = "standard",
     ) -> None:
-        """`secrets` gives the signing keys, the new one first; none at all means unsigned."""
-        self._app = app
+        """`secrets` gives the signing keys, the new one first; none at all means unsigned.
+
+        `form` is one of `FORMS`.
+        """
+        self._wire = partial(FORMS[form], app=app)
         self._url = url
         self._secrets = secrets
         self._headers = headers
@@ -76,19 +93,40 @@ class WebhookSink:
         now = self._clock.wall()
         try:
             url, secrets, extra = self._url().strip(), tuple(self._secrets()), dict(self._headers())
-            content = body(notification, app=self._app)
+            own, content = self._wire(notification)
             signed = signature_headers(secrets, notification.id, now, content)
             check_headers(extra)
         except (OSError, UnicodeError, CometwatchError) as exc:
             return RetryAfter(reason=unreadable(exc))
         try:
-            headers = {**extra, "content-type": "application/json", **signed}
+            headers = {**extra, **own, **signed}
             answer = await post(self._http, url, content, headers, now=now)
         except PostError as exc:
             return RetryAfter(reason=str(exc))
         texts = (message.text or "" for alert in notification.alerts for message in alert.messages)
         private = [url, *secrets, *extra.values(), *texts]
         return settlement(answer, excerpt(answer, sent=[content.decode()], secrets=private))
+
+
+def standard(notification: Notification, *, app: str) -> Wire:
+    return Wire(_PLAIN, body(notification, app=app))
+
+
+def structured(notification: Notification, *, app: str) -> Wire:
+    own = {"content-type": cloudevents.STRUCTURED}
+    return Wire(own, cloudevents.structured(notification, app=app))
+
+
+def binary(notification: Notification, *, app: str) -> Wire:
+    own = {"content-type": cloudevents.BINARY, **cloudevents.headers(notification, app=app)}
+    return Wire(own, cloudevents.binary(notification, app=app))
+
+
+FORMS: Final[Mapping[str, Callable[..., Wire]]] = {
+    "standard": standard,
+    "cloudevents-structured": structured,
+    "cloudevents-binary": binary,
+}
 
 
 def settlement(answer: Answer, said: str) -> Settlement:
@@ -140,7 +178,7 @@ def signing_key(secret: str) -> bytes:
 def check_headers(headers: Mapping[str, str]) -> None:
     """Raises ConfigError for a custom header that would break the request or take the place of ours."""
     for name, value in headers.items():
-        if name.lower() in _OURS | _HOP_BY_HOP:
+        if name.lower() in _OURS | _HOP_BY_HOP or name.lower().startswith("ce-"):
             raise ConfigError(f"header {name!r} can't be set: it belongs to the protocol or the signature")
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
             raise ConfigError(f"header {name!r} is not a header name; for example X-Team")

@@ -101,11 +101,11 @@ def _linked(link: text.Link) -> str:
 
 
 def _list_lines(page: text.Page) -> Iterator[str]:
-    for listed in page.lists:
-        if listed.heading:
-            yield f"**{escaped(listed.heading, text.LINE)}**"
-        yield from (f"• {escaped(line, text.LINE)}" for line in listed.lines)
     if page.command:
         # Between backticks nothing is escaped; one in it would end them.
         command = page.command.replace("`", "ˋ")
         yield f"Each of them is listed by `{command}`"
+    for listed in page.lists:
+        if listed.heading:
+            yield f"**{escaped(listed.heading, text.LINE)}**"
+        yield from (f"• {escaped(line, text.LINE)}" for line in listed.lines)

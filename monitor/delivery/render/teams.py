@@ -65,6 +65,8 @@ def _fitted(elements: Iterable[Element], limit: int) -> list[Element]:
 def _body(page: text.Page) -> Iterator[Element]:
     yield _line(page.title, size="Medium", weight="Bolder", color=_COLOURS[page.word])
     yield from (_line(lead) for lead in page.leads)
+    if page.command:
+        yield _rich(_run("Each of them is listed by "), _run(page.command, fontType="Monospace"))
     is_alone = len(page.parts) == 1 and not page.lists
     for part in page.parts:
         yield from _part(part, text.QUOTE if is_alone else _SHORT_QUOTE)
@@ -72,8 +74,6 @@ def _body(page: text.Page) -> Iterator[Element]:
         if listed.heading:
             yield _line(listed.heading, weight="Bolder")
         yield from (_line(f"• {line}") for line in listed.lines)
-    if page.command:
-        yield _rich(_run("Each of them is listed by "), _run(page.command, fontType="Monospace"))
     yield _line(page.footer, isSubtle=True, size="Small")
 
 

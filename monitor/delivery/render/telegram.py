@@ -14,14 +14,14 @@ from typing import Final
 
 from monitor.delivery.render import text, words
 
-# https://core.telegram.org/bots/api#sendmessage: 4,096 characters after the tags are taken out. Tags are
-# counted here all the same, so that there is something left for what Telegram may count otherwise.
+# https://core.telegram.org/bots/api#sendmessage: 4,096 characters, without the tags.
 MESSAGE: Final = 4000
 _BARE: Final = 1000
-_QUOTE: Final = 1200
+_QUOTE: Final = 1000
 _SHORT_QUOTE: Final = 200
 _LINK: Final = 1000
 
+_TAG: Final = re.compile(r"<[^>]*>")
 _CALLS: Final = re.compile(r"@(?=\w)")
 _SCHEME: Final = re.compile(r":(?=//)")
 _DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")  # of a name like example.org; not of 10.5 or "e.g."
@@ -29,7 +29,7 @@ _DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")  # of a name like example.
 
 def message(page: text.Page) -> str:
     """The page as HTML, at most `MESSAGE` characters; cut between lines, never within a tag."""
-    return text.fitted(list(_lines(page)), MESSAGE)
+    return text.fitted(list(_lines(page)), MESSAGE, size=_visible)
 
 
 def bare(page: text.Page) -> str:
@@ -45,6 +45,8 @@ def inert(said: str) -> str:
 def _lines(page: text.Page) -> Iterator[str]:
     yield f"<b>{_literal(page.title)}</b>"
     yield from (_literal(lead) for lead in page.leads)
+    if page.command:
+        yield f"Each of them is listed by {_code(page.command)}"
     is_alone = len(page.parts) == 1 and not page.lists
     for part in page.parts:
         yield from _part_lines(part, _QUOTE if is_alone else _SHORT_QUOTE)
@@ -52,8 +54,6 @@ def _lines(page: text.Page) -> Iterator[str]:
         yield ""
         yield from (f"<b>{_literal(heading)}</b>" for heading in filter(None, (listed.heading,)))
         yield from (f"• {_literal(line)}" for line in listed.lines)
-    if page.command:
-        yield f"Each of them is listed by {_code(page.command)}"
     yield f"<i>{_literal(page.footer)}</i>"
 
 
@@ -71,6 +71,10 @@ def _part_lines(part: text.Part, quote: int) -> Iterator[str]:
         yield " · ".join(links)
     if part.footer:
         yield f"<i>{_literal(part.footer)}</i>"
+
+
+def _visible(line: str) -> int:
+    return text.length(html.unescape(_TAG.sub("", line)))
 
 
 def _literal(said: str) -> str:

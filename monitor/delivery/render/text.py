@@ -7,7 +7,7 @@ characters only, and of bounded length.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -29,6 +29,7 @@ _IN_FULL: Final = 3  #: alerts of one message that are shown whole; more would n
 _IN_LIST: Final = 10
 _IN_SUMMARY: Final = 20
 _ID: Final = 12  #: characters of an alert's id in a list: commands take as many as make it clear
+_FILE: Final = "Open the file"
 _SAMPLE: Final = "This is a sample, made to try the road: nothing happened."
 _ORDER: Final = {severity: place for place, severity in enumerate(Severity)}  # the worst first
 
@@ -74,7 +75,7 @@ class Page(Value, frozen=True, kw_only=True):
     leads: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     lists: tuple[Listed, ...] = ()
-    command: str | None = None  #: lists what the page only counts
+    command: str | None = None  #: lists what the page only counts; to be shown before the lists
     footer: str
 
 
@@ -114,18 +115,23 @@ def plain(page: Page, limit: int) -> str:
     return fitted(list(_plain_lines(page)), limit)
 
 
-def fitted(lines: Sequence[str], limit: int, *, more: str = "…") -> str:
-    """As many whole lines as fit into `limit` characters (code units of UTF-16, as chat services count)."""
-    if sum(length(line) + 1 for line in lines) - 1 <= limit:
+def length(text: str) -> int:
+    """In code units of UTF-16, as chat services count."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def fitted(lines: Sequence[str], limit: int, *, size: Callable[[str], int] = length) -> str:
+    """As many whole lines as fit into `limit`, and an ellipsis where more stood."""
+    if sum(size(line) + 1 for line in lines) - 1 <= limit:
         return "\n".join(lines)
     kept: list[str] = []
-    left = limit - length(more)
+    left = limit - 1
     for line in lines:
-        left -= length(line) + 1
+        left -= size(line) + 1
         if left < 0:
             break
         kept.append(line)
-    return "\n".join([*kept, more])
+    return "\n".join([*kept, "…"])
 
 
 def joined(parts: Iterable[str], limit: int) -> str:
@@ -140,11 +146,6 @@ def joined(parts: Iterable[str], limit: int) -> str:
                 size -= length(kept.pop())
             return "".join(kept) + "…"
     return "".join(kept)
-
-
-def length(text: str) -> int:
-    """In code units of UTF-16."""
-    return len(text) + sum(character > "\uffff" for character in text)
 
 
 # --- titles and what comes first --------------------------------------------------------------------
@@ -252,7 +253,8 @@ def _part(notification: Notification, alert: Alert) -> Part:
 
 def _brief(part: Part) -> Part:
     why = tuple(fact for fact in part.facts if fact.name == "Why over")
-    return replace(part, heading="", facts=why, quote="", footer="")
+    links = tuple(link for link in part.links if link.name != _FILE)
+    return replace(part, heading="", facts=why, links=links, quote="", footer="")
 
 
 def _alert_leads(notification: Notification, alert: AlertId) -> Iterator[str]:
@@ -294,7 +296,7 @@ def _links(alert: Alert, message: Message | None) -> Iterator[Link]:
         yield Link("Runbook", runbook)
     files = (words.web_url(file.url) for file in (message.attachments if message else ()) if file.url)
     if file := next(filter(None, files), None):
-        yield Link("Open the file", file)
+        yield Link(_FILE, file)
 
 
 # --- many alerts ------------------------------------------------------------------------------------
@@ -353,13 +355,13 @@ def _command(notification: Notification) -> str:
 
 def _plain_lines(page: Page) -> Iterator[str]:
     yield from page.leads
+    if page.command:  # before the lists: they may be cut
+        yield f"Each of them is listed by: {page.command}"
     for part in page.parts:
         yield from _part_lines(part)
     for listed in page.lists:
         yield from filter(None, (listed.heading,))
         yield from (f"• {line}" for line in listed.lines)
-    if page.command:
-        yield f"Each of them is listed by: {page.command}"
     yield page.footer
 
 

@@ -14,6 +14,7 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from standardwebhooks import Webhook
 
+from monitor.clock import virtual
 from monitor.delivery.outbox import attempt
 from monitor.delivery.render import cloudevents, webhook
 from monitor.delivery.sinks.webhook import FORMS, check_headers

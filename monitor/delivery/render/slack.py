@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from monitor.delivery.render import words
 from monitor.delivery.render.block_kit import (
     FIELD,
@@ -63,8 +65,10 @@ def fallback(notification: Notification, *, now: datetime) -> dict[str, Any]:
 def follow_up(notification: Notification, *, now: datetime) -> dict[str, Any]:
     """What is said in the thread of a message that stands: only what is new."""
     said = fallback(notification, now=now)
-    texts = [*_lists(notification)] if notification.kind is Kind.GROUP else [said["text"]]
-    return {**said, "blocks": [section(marked(text)) for text in texts]}
+    if notification.kind is not Kind.GROUP:
+        return {**said, "blocks": [section(marked(said["text"]))]}
+    new = notification if _is_repeat(notification) else replace(notification, others=())
+    return {**said, "blocks": [*_notes(new), *(section(marked(text)) for text in _lists(new))]}
 
 
 def group_title(notification: Notification) -> str:
@@ -123,7 +127,13 @@ def _opening(notification: Notification, title: str) -> Iterator[Block]:
     yield header(_marked_sample(notification, title))
     if notification.is_sample:
         yield section(literal(_SAMPLE, 100))
-    if notes := sorted({notification.notes[a.id] for a in _all(notification) if a.id in notification.notes}):
+    yield from _notes(notification)
+
+
+def _notes(notification: Notification) -> Iterator[Block]:
+    """Why it comes to this receiver, if not by a route."""
+    notes = {notification.notes[a.id]: None for a in _all(notification) if a.id in notification.notes}
+    if notes:
         yield section(literal("☎️ " + "; ".join(notes), _NOTE))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
@@ -177,10 +178,11 @@ async def _read(request: Request, form: type[S]) -> S:
     """The body as a value. Raises _RefusedError for one that is too large or says something else."""
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise _RefusedError(413, f"the body is too large: {MAX_BODY // 1024} KiB are the most")
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise _RefusedError(413, f"the body is too large: {MAX_BODY // 1024} KiB are the most")
     except ClientDisconnect:
         raise _RefusedError(400, "the body did not come whole") from None
     try:

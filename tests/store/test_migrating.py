@@ -19,13 +19,26 @@ from monitor.errors import StoreError
 from monitor.store.migrations import REVISIONS
 from monitor.store.opening import _make, _upgrade
 from monitor.store.tables import metadata
-from monitor.store.values import Commit, Counts, Cursor, EntryState, Matcher, Reason, Seen, UserRow
-from rules.model import AlertId, Because, MessageId, State, Status, Timer, UserId
-from tests.store.building import ANNA, NOON, RING, after, an_alert, claimed, found, open_store
+from monitor.store.values import Commit, Counts, Cursor, EntryState, Matcher, Reason, Seen, Silence, UserRow
+from rules.model import AlertId, Because, MessageId, Severity, State, Status, Timer, UserId
+from tests.store.building import (
+    ANNA,
+    NOON,
+    RING,
+    after,
+    an_alert,
+    claimed,
+    found,
+    in_group,
+    nothing,
+    one_by_one,
+    open_store,
+)
 
 BEN = UserId("ben")
 V0001 = Path(__file__).with_name("v0001.sql")  # dumped from a store that the first version had filled
 V0002 = Path(__file__).with_name("v0002.sql")  # and the second
+V0003 = Path(__file__).with_name("v0003.sql")  # and the third
 AT_9 = Cursor(id=MessageId(9), above=(Seen(id=MessageId(11), at=NOON),))
 
 
@@ -39,6 +52,12 @@ def old(tmp_path: Path) -> Path:
 def second(tmp_path: Path) -> Path:
     """A store as version 2 left it: a discovered user, one alert to try again, one that waits, one over."""
     return filled(tmp_path / "cometwatch.db", V0002)
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> Path:
+    """A store as version 3 left it: alerts in every state, two mutes, one of them over."""
+    return filled(tmp_path / "cometwatch.db", V0003)
 
 
 def filled(path: Path, dump: Path) -> Path:
@@ -143,6 +162,76 @@ def test_work_goes_on_where_the_second_version_left_it(second: Path) -> None:
         assert store.reasons(ids[0]) == [Reason(because=because, at=NOON)]
         with store.write() as tx:
             assert tx.prune(after(days=60), timedelta(days=30)) > 0
+
+
+def test_a_store_of_the_third_version_is_taken_over_whole(third: Path) -> None:
+    with open_store(third) as store:
+        stored = {
+            (e.alert.id, e.alert.status.value, e.receiver): (e.state, e.summed) for e in store.entries()
+        }
+        assert stored == {
+            ("a1", "firing", "ops"): (EntryState.PENDING, False),
+            ("a2", "firing", "ops"): (EntryState.DELIVERED, False),
+            ("a3", "firing", "ops"): (EntryState.DEAD, False),
+            ("a4", "firing", "ops"): (EntryState.PENDING, False),
+            ("a4", "firing", "oncall"): (EntryState.PENDING, False),
+            ("s1", "firing", "ops"): (EntryState.PENDING, True),
+            ("m1", "firing", "ops"): (EntryState.SUPPRESSED, False),
+            ("a2", "resolved", "ops"): (EntryState.PENDING, False),
+        }
+        assert {(e.grouped, e.note, e.silence) for e in store.entries()} == {(None, None, None)}
+        assert store.undelivered() == {
+            ("ops", Severity.WARNING): NOON,
+            ("ops", Severity.CRITICAL): NOON,
+            ("oncall", Severity.CRITICAL): NOON,
+        }
+        assert [reason.because.alert for reason in store.reasons(AlertId("a1"))] == ["a1"]
+        assert store.ledger().entries == {
+            "pending": 5,
+            "delivered": 1,
+            "dead": 1,
+            "dropped": 0,
+            "suppressed": 1,
+        }
+        assert (store.groups(), store.shown()) == ([], [])
+
+
+def test_mutes_become_silences_under_their_numbers(third: Path) -> None:
+    with open_store(third) as store:
+        mute = Silence(
+            id=1,
+            matchers=(Matcher(label="rule", value="mention"),),
+            starts_at=NOON,
+            ends_at=after(days=36500),
+            author="",
+            comment="a game",
+            created_at=NOON,
+        )
+        assert store.silences(NOON)[-1] == mute
+        over = store.silence(2)
+        assert over is not None
+        assert (over.comment, over.closed_at) == ('a "move"', after(hours=1))
+        with store.write() as tx:
+            assert tx.due_silences(after(days=1)) == []
+            assert tx.end_silence(1).ends_at == NOON
+            added = tx.add_silence([], starts_at=NOON, ends_at=NOON, author="", comment="")
+        assert added.id == 8  # more mutes had been made, and pruned
+
+
+def test_work_goes_on_where_the_third_version_left_it(third: Path) -> None:
+    grouping = in_group("ops")
+    with open_store(third) as store, store.write() as tx:
+        again = claimed(tx, now=after(minutes=5), choose=nothing)
+        assert (again.alerts, again.attempts, again.opened) == ((an_alert("a1"),), 1, None)
+        tx.settle_delivered(again.id, after(minutes=5))
+        tx.ack(AlertId("a4"), by="anna")
+        tx.commit(found("g1", routes=grouping))
+        assert claimed(tx, now=after(minutes=6), choose=nothing).group == {"team": "web"}
+        tx.commit(found("a4", resolved="over"))
+        assert tx.redrive("ops") == 1
+        claims = [claimed(tx, now=after(minutes=6), choose=one_by_one).alerts[0].id for _ in range(4)]
+        assert claims == ["a3", "a4", "s1", "a2"]
+        assert tx.prune(after(days=60), timedelta(days=30)) > 0
 
 
 def test_a_command_leaves_a_store_of_the_first_version_alone(old: Path) -> None:

@@ -150,6 +150,9 @@ def _turn_mutes_into_silences() -> None:
         matchers = json.dumps([{"label": "rule", "operator": "=", "value": mute["rule"]}]).encode()
         ended = mute["until"] if mute["until"] <= now else None
         store.execute(add, {**mute, "matchers": matchers, "closed_at": ended})
+    # Numbers go on where those of mutes were, also of those that are gone: none is given twice.
+    op.execute("DELETE FROM sqlite_sequence WHERE name = 'silences'")
+    op.execute("INSERT INTO sqlite_sequence SELECT 'silences', seq FROM sqlite_sequence WHERE name = 'mutes'")
     op.drop_table("mutes")
 
 

@@ -18,6 +18,9 @@ from rules.model import Value
 from rules.pace import SURGE
 
 LONGEST: Final = timedelta(days=365)
+TOO_LONG: Final = (
+    f"a silence lasts up to {LONGEST.days} days; for good, give the rule `enabled: false` instead"
+)
 MAX_TEXT: Final = 500  # characters of an author or a comment: both stand with every alert that is held
 OURS: Final = "cometwatch-"  # so begin the names of what Cometwatch tells of itself
 
@@ -49,10 +52,10 @@ def planned(wish: Wish, *, now: datetime) -> Plan:
     ends_at = _end(wish, starts_at)
     if ends_at <= now:
         raise ConfigError(f"ends_at: {ends_at:%Y-%m-%d %H:%M:%S} UTC is over; give a time to come")
-    if not starts_at < ends_at <= starts_at + LONGEST:
-        raise ConfigError(
-            f"a silence lasts up to {LONGEST.days} days; for good, give the rule `enabled: false` instead"
-        )
+    if ends_at <= starts_at:
+        raise ConfigError("a silence ends after it begins: starts_at is not before ends_at")
+    if ends_at - starts_at > LONGEST:
+        raise ConfigError(TOO_LONG)
     return Plan(
         matchers=matchers_of(wish.matchers),
         starts_at=max(starts_at, now),
@@ -89,15 +92,17 @@ def check_rules(matchers: Iterable[Matcher], known: Collection[str]) -> None:
         raise ConfigError(f'no rule is named "{name}" ({hint})')
 
 
-def span(text: str) -> timedelta:
-    """How long `text` means. Raises ConfigError if that is no time above zero."""
+def until(length: str, *, since: datetime) -> datetime:
+    """When a silence of this length ends. Raises ConfigError if that is no time above zero, or too long."""
     try:
-        length = duration(text)
+        lasts = duration(length)
     except PydanticCustomError as error:
         raise ConfigError(f"for: {error.message()}") from None
-    if length <= timedelta(0):
-        raise ConfigError(f'for: expected a time above zero such as 2h, not "{text}"')
-    return length
+    if lasts <= timedelta(0):
+        raise ConfigError(f'for: expected a time above zero such as 2h, not "{length}"')
+    if lasts > LONGEST:
+        raise ConfigError(TOO_LONG)
+    return since + lasts
 
 
 def said(text: str, name: str, example: str) -> str:
@@ -114,12 +119,7 @@ def _end(wish: Wish, starts_at: datetime) -> datetime:
     ends_at = _aware(wish.ends_at, "ends_at")
     if (wish.length is None) == (ends_at is None):
         raise ConfigError("say how long: for (30m, 2h, 3d) or ends_at (2026-11-22T18:00:00Z), one of them")
-    if ends_at is not None:
-        return ends_at
-    try:
-        return starts_at + span(wish.length or "")
-    except OverflowError:
-        raise ConfigError(f"for: a silence lasts up to {LONGEST.days} days") from None
+    return until(wish.length or "", since=starts_at) if ends_at is None else ends_at
 
 
 def _aware(when: datetime | None, name: str) -> datetime | None:

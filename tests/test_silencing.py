@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitor.errors import ConfigError
-from monitor.silencing import MAX_TEXT, Wish, check_rules, matchers_of, planned, span
+from monitor.silencing import MAX_TEXT, Wish, check_rules, matchers_of, planned, until
 from monitor.store.values import Matcher, Operator
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,13 +57,14 @@ def test_an_end_may_be_told_in_any_zone() -> None:
         ({"length": "2"}, "for: expected a time with its unit"),
         ({"length": "0s"}, "for: expected a time above zero"),
         ({"length": "366d"}, "a silence lasts up to 365 days"),
-        ({"length": "9999999d"}, "for: a silence lasts up to 365 days"),
+        ({"length": "9999999d"}, "a silence lasts up to 365 days"),
+        ({"length": None, "ends_at": NOW + timedelta(days=366)}, "a silence lasts up to 365 days"),
         ({"length": None, "ends_at": NOW}, "ends_at: 2026-03-01 12:00:00 UTC is over"),
         ({"length": None, "ends_at": NOW.replace(tzinfo=None)}, "ends_at: 2026-03-01T12:00:00 has no time"),
         ({"starts_at": NOW.replace(tzinfo=None)}, "starts_at: 2026-03-01T12:00:00 has no time zone"),
         (
             {"length": None, "ends_at": NOW + timedelta(hours=1), "starts_at": NOW + timedelta(hours=1)},
-            "a silence lasts",
+            "a silence ends after it begins",
         ),
         ({"comment": "  "}, "comment is empty: whoever reads the record wants to know"),
         ({"author": ""}, 'author is empty: whoever reads the record wants to know; for example "anna"'),
@@ -105,10 +106,12 @@ def test_a_silence_of_a_rule_that_is_not_there_silences_nothing(
     assert str(refused.value) == reason
 
 
-def test_spans_are_above_zero() -> None:
-    assert span("1h30m") == timedelta(minutes=90)
-    with pytest.raises(ConfigError, match="above zero"):
-        span("0m")
+def test_an_end_is_told_by_the_length() -> None:
+    assert until("1h30m", since=NOW) == NOW + timedelta(minutes=90)
+    assert until("365d", since=NOW) == NOW + timedelta(days=365)
+    for length, reason in (("0m", "above zero"), ("365d1s", "up to 365 days")):
+        with pytest.raises(ConfigError, match=reason):
+            until(length, since=NOW)
 
 
 def test_a_wish_in_json_has_no_other_keys() -> None:

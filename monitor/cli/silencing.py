@@ -15,7 +15,8 @@ import typer
 from monitor.cli.given import AsJson, branch, given, instant, moment, print_json, print_table, say
 from monitor.clock import system_wall
 from monitor.errors import ConfigError, NotStored
-from monitor.silencing import Plan, Wish, check_rules, planned, said, span
+from monitor.silencing import Plan, Wish, check_rules, planned, said
+from monitor.silencing import until as ending
 from monitor.store.store import Store
 from monitor.store.values import Ack, Entry, EntryState, Silence
 from monitor.web.view import AlertView, EntryView
@@ -241,7 +242,7 @@ def extend(
     length: Annotated[str, typer.Option("--for", help="How long from now: 30m, 2h, 3d.")],
     as_json: AsJson = False,
 ) -> None:
-    ends_at = system_wall() + span(length)
+    ends_at = ending(length, since=system_wall())
     with given(ctx).store() as store, store.write() as tx:
         one = tx.change_silence(number, ends_at=ends_at)
     if as_json:

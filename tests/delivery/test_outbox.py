@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from random import Random
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,103 +12,16 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from monitor.clock import virtual
 from monitor.delivery.backoff import SCHEDULE
-from monitor.delivery.outbox import POLL_S, SETTLE_S, Deliverer
-from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement, Traits
+from monitor.delivery.breaker import PROBED, Condition
+from monitor.delivery.outbox import POLL_S, SETTLE_S
+from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement
 from monitor.delivery.values import Receiver
 from monitor.errors import StoreError
-from monitor.store.store import Store
-from monitor.store.values import Commit, EntryState, Finding, Kind, Notification, NotificationId, Route
-from monitor.store.writer import Writer, inline
-from rules.model import Alert, AlertId, Status
-from tests.delivery.samples import an_alert
-
-START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-FAST = Receiver(name="oncall", rate_per_s=1000, summary_over=10)
-PATIENT = Receiver(name="oncall", rate_per_s=1, summary_over=3)
-
-Behaviour = Callable[[Notification], Settlement]
-
-
-class Spy:
-    """A sink that answers as told and remembers what it was given, and when."""
-
-    def __init__(self, behave: Behaviour | None = None, *, people: bool = True, takes_s: float = 0) -> None:
-        self.traits = Traits(people=people)
-        self.behave = behave or (lambda _: Delivered())
-        self.takes_s = takes_s
-        self.got: list[Notification] = []
-        self.at: list[float] = []
-
-    async def send(self, notification: Notification) -> Settlement:
-        self.got.append(notification)
-        self.at.append(trio.current_time())
-        await trio.sleep(self.takes_s)
-        return self.behave(notification)
-
-    @property
-    def ids(self) -> list[NotificationId]:
-        return [notification.id for notification in self.got]
-
-
-def in_turn(*settlements: Settlement) -> Behaviour:
-    """These, one after the other; then delivered."""
-    rest = iter(settlements)
-    return lambda _: next(rest, Delivered())
-
-
-class Observed:
-    def __init__(self) -> None:
-        self.outcomes: list[str] = []
-        self.delays_s: list[float] = []
-
-    def on_delivered(self, receiver: str, delay_s: float) -> None:
-        self.delays_s.append(delay_s)
-
-    def on_outcome(self, receiver: str, outcome: str) -> None:
-        self.outcomes.append(outcome)
-
-
-class House:
-    """A store with its writer, and deliverers on it, in virtual time."""
-
-    def __init__(self, store: Store, writer: Writer, nursery: trio.Nursery) -> None:
-        self.store, self.writer, self.nursery = store, writer, nursery
-        self.clock = virtual(START)
-        self.observed = Observed()
-        self.points: list[str] = []
-
-    def deliverer(self, sink: Spy, receiver: Receiver = FAST, **changes: Any) -> Deliverer:
-        facts: dict[str, Any] = {
-            "receiver": receiver,
-            "sink": sink,
-            "writer": self.writer,
-            "clock": self.clock,
-            "random": Random(1),
-            "at": self.points.append,
-            "observer": self.observed,
-        }
-        return Deliverer(**{**facts, **changes})
-
-    async def find(self, *alerts: Alert, receiver: str = "oncall", late: bool = False) -> None:
-        routes = (Route(receiver=receiver, late=late),)
-        commit = Commit(findings=tuple(Finding(alert=alert, routes=routes) for alert in alerts))
-        await self.writer.submit(lambda tx: tx.commit(commit))
-
-    def states(self, receiver: str = "oncall") -> list[EntryState]:
-        return [entry.state for entry in self.store.entries(receiver=receiver, limit=10_000)]
-
-
-@asynccontextmanager
-async def a_house() -> AsyncIterator[House]:
-    clock = virtual(START)
-    with Store.open("sqlite://", app="275211", now=clock.wall) as store:
-        writer = Writer(store, run_sync=inline)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(writer.run)
-            yield House(store, writer, nursery)
-            nursery.cancel_scope.cancel()
+from monitor.store.values import EntryState, Kind, Notification, NotificationId
+from monitor.store.writer import Writer
+from rules.model import Status
+from tests.delivery.house import FAST, PATIENT, House, Spy, a_house, alert, in_turn, some
 
 
 @pytest.fixture
@@ -118,15 +29,6 @@ async def house(autojump_clock: MockClock) -> AsyncIterator[House]:
     """On virtual time if the test itself asks for the clock too: pytest-trio looks only there."""
     async with a_house() as opened:
         yield opened
-
-
-def alert(number: int, **changes: Any) -> Alert:
-    at = START - timedelta(seconds=2)
-    return an_alert(**{"id": AlertId(f"{number:032x}"), "first_seen_at": at, "event_at": at, **changes})
-
-
-def some(count: int, **changes: Any) -> Sequence[Alert]:
-    return [alert(number, **changes) for number in range(count)]
 
 
 # --- the main road ----------------------------------------------------------------------------------
@@ -200,12 +102,14 @@ async def test_after_27_hours_it_is_a_dead_letter_with_its_reason(
 ) -> None:
     spy = Spy(lambda _: RetryAfter(reason="the receiver answered 500"))
     await house.find(alert(1))
-    # 30 hours of looking every 5 s are not the point.
-    await house.nursery.start(house.deliverer(spy, poll_s=3600).run)
-    await trio.sleep(26 * 3600)
-    assert house.states() == [EntryState.PENDING]
-    await trio.sleep(4 * 3600)
+    with trio.move_on_after(3600):
+        await house.deliverer(spy, poll_s=60).run()
     assert len(spy.got) > len(SCHEDULE)  # it served as a probe, two a minute
+    await trio.sleep(25.5 * 3600)  # as if nobody was there: 3,000 more probes are not the point
+    await house.nursery.start(house.deliverer(spy, poll_s=60).run)
+    await trio.sleep(60)
+    assert house.states() == [EntryState.PENDING]
+    await trio.sleep(3600)
     (entry,) = house.store.entries(receiver="oncall")
     assert entry.state is EntryState.DEAD
     assert entry.reason == f"given up after {len(spy.got)} attempts: the receiver answered 500"
@@ -304,6 +208,141 @@ async def test_success_between_failures_wears_no_retry_out(house: House, autojum
         await trio.sleep(1)
     failed = [told for told in spy.got if told.alerts[0].id == alert(0).id]
     assert len(failed) == 3  # at 0 s, 5 s and 20 s, as the schedule says
+
+
+# --- a receiver in trouble ----------------------------------------------------------------------------
+
+
+async def test_while_a_receiver_is_down_few_are_claimed_and_take_turns(
+    house: House, autojump_clock: MockClock
+) -> None:
+    spy = Spy(lambda _: RetryAfter(reason="no connection"), people=False)
+    single = replace(FAST, batch=1)
+    deliverer = house.deliverer(spy, single)
+    await house.find(alert(0))
+    await house.nursery.start(deliverer.run)
+    await trio.sleep(600)
+    await house.find(*(alert(number) for number in range(1, 50)))
+    spy.got.clear()
+    await trio.sleep(600)
+    assert len(set(spy.ids)) == PROBED
+    assert 19 <= len(spy.got) <= 21  # two a minute, as ever
+    times = [spy.ids.count(one) for one in set(spy.ids)]
+    assert max(times) - min(times) <= 2
+    waiting = [entry for entry in house.store.entries(limit=100) if entry.notification is None]
+    assert len(waiting) == 50 - PROBED
+
+
+async def test_one_that_is_never_taken_does_not_keep_a_recovered_receiver_shut(
+    house: House, autojump_clock: MockClock
+) -> None:
+    is_down = True
+
+    def behave(told: Notification) -> Settlement:
+        poisoned = told.alerts[0].id == alert(0).id
+        return RetryAfter(reason="500") if is_down or poisoned else Delivered()
+
+    spy = Spy(behave, people=False)
+    await house.find(*some(20))
+    await house.nursery.start(house.deliverer(spy, replace(FAST, batch=1)).run)
+    await trio.sleep(1800)
+    is_down = False
+    await trio.sleep(3 * 30 + 1)
+    assert house.states().count(EntryState.DELIVERED) == 19
+
+
+async def test_a_lone_alert_arrives_within_half_a_minute_of_the_recovery(
+    house: House, autojump_clock: MockClock
+) -> None:
+    is_down = True
+    spy = Spy(lambda _: RetryAfter(reason="no connection") if is_down else Delivered())
+    await house.find(alert(1))
+    await house.nursery.start(house.deliverer(spy).run)
+    await trio.sleep(3 * 3600)
+    is_down = False
+    await trio.sleep(31)
+    assert house.states() == [EntryState.DELIVERED]
+    assert len(set(spy.ids)) == 1
+
+
+async def test_after_a_long_outage_people_get_what_still_fires_and_one_digest_of_the_rest(
+    house: House, autojump_clock: MockClock
+) -> None:
+    is_down = True
+    spy = Spy(lambda _: RetryAfter(reason="no connection") if is_down else Delivered())
+    deliverer = house.deliverer(spy)
+    await house.nursery.start(deliverer.run)
+    await house.find(*some(5))  # events; some of them serve as probes
+    await trio.sleep(60)
+    await house.find(*(alert(number, lasts=True) for number in range(5, 8)))
+    await house.find(*(alert(number) for number in range(8, 500)))
+    await trio.sleep(2 * 3600)
+    is_down = False
+    spy.got.clear()
+    await trio.sleep(120)
+    assert set(house.states()) == {EntryState.DELIVERED}
+    kinds = [told.kind for told in spy.got]
+    assert kinds.count(Kind.DIGEST) == 1
+    firing = [one for told in spy.got if told.kind is Kind.ALERTS for one in told.alerts if one.lasts]
+    assert len(firing) == 3
+    assert len(kinds) <= 1 + 3 + 5
+
+
+async def test_how_a_receiver_fares_is_told_in_wall_time(house: House, autojump_clock: MockClock) -> None:
+    is_down = True
+    spy = Spy(lambda _: RetryAfter(reason="Slack answered 503") if is_down else Delivered())
+    deliverer = house.deliverer(spy)
+    assert deliverer.condition() == Condition()
+    await house.find(*some(2))
+    began = house.clock.wall()
+    with structlog.testing.capture_logs() as lines:
+        await house.nursery.start(deliverer.run)
+        await trio.sleep(900)
+        failing = deliverer.condition()
+        is_down = False
+        await trio.sleep(60)
+    assert failing.failing_since is not None
+    assert failing.open_since is not None
+    assert abs(failing.failing_since - began) < timedelta(seconds=1)
+    assert timedelta(0) < failing.open_since - began <= timedelta(seconds=80)
+    assert (failing.reason, failing.answered_at, failing.is_open) == ("Slack answered 503", None, True)
+    fine = deliverer.condition()
+    assert (fine.is_open, fine.failing_since, fine.reason) == (False, None, None)
+    assert fine.answered_at is not None
+    told = [line["event"] for line in lines if line["event"].startswith("receiver.")]
+    assert told == ["receiver.failing", "receiver.recovered"]
+    # The log tells of the first failures and of the end, not of each probe.
+    noisy = [
+        line for line in lines if line["event"] == "delivery.deferred" and line["log_level"] == "warning"
+    ]
+    assert len(noisy) < 5
+
+
+async def test_a_refusal_is_an_answer(house: House, autojump_clock: MockClock) -> None:
+    spy = Spy(lambda _: Refused(reason="400"))
+    deliverer = house.deliverer(spy)
+    await house.find(*some(10))
+    await house.nursery.start(deliverer.run)
+    await trio.sleep(5)
+    assert house.states() == [EntryState.DEAD] * 10
+    assert not deliverer.condition().is_open
+
+
+async def test_in_a_storm_sums_are_gathered_for_longer_and_nothing_is_left_out(
+    house: House, autojump_clock: MockClock
+) -> None:
+    spy = Spy()
+    deliverer = house.deliverer(spy, replace(FAST, rate_per_s=1, summary_over=20))
+    await house.nursery.start(deliverer.run)
+    for second in range(60):
+        await house.find(*(alert(100 * second + n) for n in range(100)))
+        deliverer.nudge()
+        await trio.sleep(1)
+    await trio.sleep(600)
+    assert {entry.state for entry in house.store.entries(limit=10_000)} == {EntryState.DELIVERED}
+    assert sum(len(told.alerts) for told in spy.got) == 6000
+    assert len(spy.got) <= 15
+    assert [told.summed_before for told in spy.got if told.kind is Kind.SUMMARY][:3] == [0, 1, 2]
 
 
 # --- bugs and deadlines -----------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def is_card_element(element: Any) -> bool:
 
 
 def is_run(run: dict[str, Any]) -> bool:
-    looks = {
+    looks: dict[str, set[object]] = {
         "weight": {"Bolder"},
         "size": {"Small", "Medium"},
         "color": {"Attention", "Warning", "Accent", "Good"},

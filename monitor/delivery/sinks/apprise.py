@@ -130,7 +130,7 @@ class AppriseSink:
             return Delivered()
         told = sum(tried.outcome is Outcome.ACCEPTED for tried in tries)
         open_ = [
-            f"URL {number}: {' '.join(filter(None, (tried.outcome.value, tried.detail)))}"
+            f"URL {number}: {tried.outcome}" + (f" ({tried.detail})" if tried.detail else "")
             for number, tried in enumerate(tries, 1)
             if tried.outcome is not Outcome.ACCEPTED
         ]
@@ -166,7 +166,7 @@ def _service(apprise: ModuleType, asset: Any, url: str) -> Service:
     def send(title: str, body: str, kind: str) -> str | None:
         made = apprise.Apprise.instantiate(url, asset=asset)
         if made is None:
-            return "is no URL that Apprise can use"
+            return "Apprise knows no such URL"
         if "overflow" not in url:
             made.overflow_mode = apprise.OverflowMode.TRUNCATE  # one alert is one message, not ten
         target = apprise.Apprise(asset=asset)
@@ -180,7 +180,7 @@ def _service(apprise: ModuleType, asset: Any, url: str) -> Service:
 def _status(said: Iterable[str]) -> str:
     """The HTTP status in what a plug-in logged, if there is one: all else may hold an address or a text."""
     found = re.search(r"\berror[=: ]{1,2}([1-5]\d\d)\b", " ".join(said))
-    return f"with status {found[1]}" if found else ""
+    return f"status {found[1]}" if found else ""
 
 
 def _hush() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from random import Random
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal
 
 import httpx
 import structlog
@@ -23,18 +23,19 @@ from monitor.clock import Clock
 from monitor.configuration import Configuration
 from monitor.delivery.fleet import Fleet, Post
 from monitor.delivery.outbox import Deliverer
-from monitor.delivery.sinks import SINKS, Sink
-from monitor.delivery.values import Receiver, TextPolicy
 from monitor.discovery import Discovery, Found
 from monitor.errors import ConfigError, StoreError
 from monitor.health import Health
+from monitor.heartbeat import Beat, Heart, Hearts
 from monitor.intake import Intake
 from monitor.metrics import Metrics
+from monitor.oncall import OnCall
+from monitor.outlets import Outlets, receiver_of
 from monitor.schedule.budget import WINDOW_S, Budget
 from monitor.schedule.promises import auto
 from monitor.schedule.turns import Turns
-from monitor.settings.model import Receiver as ReceiverSettings
 from monitor.settings.model import Settings
+from monitor.settings.receivers import Receiver as ReceiverSettings
 from monitor.source.client import Client, base_url
 from monitor.store.store import Store, Tx
 from monitor.store.values import UserRow
@@ -55,8 +56,7 @@ class Outside:
     """Everything that is not ours: time, chance, threads, wires. Tests bring their own."""
 
     http: httpx.AsyncBaseTransport  #: to CometChat
-    sinks: httpx.AsyncClient  #: to receivers; apart, so that neither waits for the other's connections
-    stream: TextIO  #: of console receivers
+    outlets: Outlets  #: to receivers; apart, so that neither waits for the other's connections
     clock: Clock = field(default_factory=Clock)
     random: Random = field(default_factory=Random)
     run_sync: RunSync = trio.to_thread.run_sync
@@ -99,9 +99,12 @@ class App:
             random=outside.random,
         )
         self._adopting = trio.Lock()
+        self.hearts = Hearts(self._make_hearts)
+        self.oncall = self._make_oncall(configuration.settings.api.app, store)
         self.caretaker = Caretaker(
             store=store,
             writer=self.writer,
+            oncall=self.oncall,
             intake=self.intake,
             fleet=self.fleet,
             health=self.health,
@@ -152,6 +155,33 @@ class App:
             pollers=poll.concurrency,
         )
 
+    def _make_oncall(self, app: str, store: Store) -> OnCall:
+        outside = self._outside
+        return OnCall(
+            app=app,
+            writer=self.writer,
+            store=store,
+            run_sync=outside.run_sync,
+            clock=outside.clock,
+            fleet=self.fleet,
+            orders=lambda: self.intake.accounts.orders,
+            receivers=lambda: map(receiver_of, self.configuration.settings.receivers),
+            metrics=self.metrics,
+        )
+
+    def _make_hearts(self) -> list[Heart]:
+        settings, outlets = self.configuration.settings, self._outside.outlets
+        return [
+            Heart(
+                Beat(name=f"{number}", every=one.every, queue_limit=one.queue_limit),
+                outlets.sign_of_life(one, settings.receivers, app=settings.api.app),
+                status=self.caretaker.overview.status,
+                clock=self._outside.clock,
+                told=self._observe_heartbeat,
+            )
+            for number, one in enumerate(settings.heartbeats, start=1)
+        ]
+
     def _posts(self, settings: Settings) -> dict[str, Post]:
         return {
             receiver.name: Post(receiver, partial(self._hire, receiver, settings.api.app))
@@ -161,7 +191,7 @@ class App:
     def _hire(self, receiver: ReceiverSettings, app: str) -> Deliverer:
         return Deliverer(
             receiver=receiver_of(receiver),
-            sink=make_sink(receiver, app=app, outside=self._outside),
+            sink=self._outside.outlets.sink(receiver, app=app),
             writer=self.writer,
             clock=self._outside.clock,
             random=self._outside.random,
@@ -199,6 +229,7 @@ class App:
                     intake.start_soon(self.caretaker.calm, name="calm")
                     intake.start_soon(self.caretaker.prune, name="prune")
                     intake.start_soon(self.discovery.run, name="discover")
+                    intake.start_soon(self.hearts.run, name="heartbeats")
                     if reload is not None:
                         intake.start_soon(self._reload_when_told, reload, name="reload")
                     log.info("monitor.started", url=url, lists=len(self.intake.followed))
@@ -308,6 +339,7 @@ class App:
             return False
         self._took_effect(configuration)
         self.fleet.employ(self._posts(configuration.settings))
+        self.hearts.renew()
         self.discovery.reconsider()
         after = self.intake.followed
         log.info(
@@ -327,6 +359,12 @@ class App:
 
     def on_outcome(self, receiver: str, outcome: str) -> None:
         self.metrics.deliveries_total.labels(receiver, outcome).inc()
+
+    def on_standing(self, receiver: str, change: str, outcome: str) -> None:
+        self.metrics.standing_total.labels(receiver, change, outcome).inc()
+
+    def _observe_heartbeat(self, name: str, at: datetime) -> None:
+        self.metrics.heartbeat_timestamp_seconds.labels(name).set(at.timestamp())
 
     def _observe_commit(self, group: int, seconds: float) -> None:
         self.metrics.commit_group_size.observe(group)
@@ -368,35 +406,6 @@ def make_client(settings: Settings, *, http: httpx.AsyncBaseTransport, clock: Cl
         timeout_s=api.timeout.total_seconds(),
         max_body=api.max_body,
     )
-
-
-def receiver_of(receiver: ReceiverSettings) -> Receiver:
-    """A receiver in the words of delivery."""
-    return Receiver(
-        name=receiver.name,
-        text=TextPolicy(receiver.text),
-        links=receiver.links,
-        rate_per_s=receiver.rate_per_s,
-        timeout_s=receiver.timeout.total_seconds(),
-        summary_over=receiver.summary_over,
-    )
-
-
-def make_sink(receiver: ReceiverSettings, *, app: str, outside: Outside) -> Sink:
-    """The sink that speaks the receiver's protocol."""
-    make = SINKS[receiver.sink]
-    if slack := receiver.slack:
-        return make(url=slack.address, http=outside.sinks, clock=outside.clock)
-    if webhook := receiver.webhook:
-        return make(
-            app=app,
-            url=webhook.address,
-            secrets=webhook.signing_secrets,
-            headers=lambda: {name: value.get_secret_value() for name, value in webhook.headers.items()},
-            http=outside.sinks,
-            clock=outside.clock,
-        )
-    return make(stream=outside.stream, clock=outside.clock)
 
 
 def check_fixed(old: Settings, new: Settings) -> None:

@@ -20,6 +20,7 @@ from monitor.errors import StoreError
 from monitor.health import Health
 from monitor.intake import Intake
 from monitor.metrics import Metrics
+from monitor.oncall import OnCall
 from monitor.overview import Overview
 from monitor.store.store import Store, Tx
 from monitor.store.values import Commit, Depth
@@ -52,6 +53,7 @@ class Caretaker:
         writer: Writer,
         intake: Intake,
         fleet: Fleet,
+        oncall: OnCall,
         health: Health,
         metrics: Metrics,
         configuration: Callable[[], Configuration],
@@ -63,6 +65,7 @@ class Caretaker:
         self._writer = writer
         self._intake = intake
         self._fleet = fleet
+        self._oncall = oncall
         self._health = health
         self._metrics = metrics
         self._configuration = configuration
@@ -82,6 +85,7 @@ class Caretaker:
             clock=clock,
             configuration=configuration,
             queues=self.queues,
+            conditions=fleet.conditions,
             watching_since=store.watching_since,
         )
 
@@ -106,6 +110,7 @@ class Caretaker:
                 await self._notice_commands()
                 await self._intake.conclude_everywhere()
                 await self._notice_blindness()
+                await self._oncall.look_after()
                 await self._show()
             except StoreError as error:
                 # The next look tries again; readiness says meanwhile that the store is in trouble.

@@ -23,7 +23,7 @@ LAG: Final = timedelta(minutes=5)
 """How far a list may be behind, if its promise is not longer."""
 
 BROKEN_PROMISE: Final = 3
-"""So many times its promise a list may be behind: half of all lists break theirs for a moment now and then."""
+"""So many times its promise a list may be behind: for a moment now and then many break theirs."""
 
 GIVE_UP_S: Final = 20.0
 
@@ -42,11 +42,14 @@ Send = Callable[[], Awaitable[str | None]]
 
 def obstacles(view: StatusView, *, queue_limit: timedelta) -> tuple[str, ...]:
     """Where the road is blocked, in words; () while all of it works."""
-    blocked = [*readiness(view, view.now), *_behind(view)]
+    return (*readiness(view, view.now), *_behind(view), *_queued(view, queue_limit))
+
+
+def _queued(view: StatusView, limit: timedelta) -> Iterator[str]:
     for queue in view.receivers:
-        if queue.oldest_at is not None and view.now - queue.oldest_at > queue_limit:
-            blocked.append(f"an alert has waited for {queue.receiver} for {span(view.now - queue.oldest_at)}")
-    return tuple(blocked)
+        waited = view.now - queue.oldest_at if queue.oldest_at else timedelta(0)
+        if waited > limit:
+            yield f"an alert has waited for {queue.receiver} for {span(waited)}"
 
 
 def _behind(view: StatusView) -> Iterator[str]:
@@ -109,3 +112,25 @@ class Heart:
             self._told(self._beat.name, self._clock.wall())
         else:
             self._log.warning("heartbeat.failed", error=failure)
+
+
+class Hearts:
+    """The hearts that the configuration in force wants. `make` gives them anew at each `renew`."""
+
+    def __init__(self, make: Callable[[], Sequence[Heart]]) -> None:
+        self._make = make
+        self._renewed = trio.Event()
+
+    def renew(self) -> None:
+        """The configuration changed: begin anew."""
+        self._renewed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._renewed = trio.Event()
+            async with trio.open_nursery() as nursery:
+                for heart in self._make():
+                    nursery.start_soon(heart.run)
+                await self._renewed.wait()
+                nursery.cancel_scope.cancel()

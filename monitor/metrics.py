@@ -293,6 +293,11 @@ class Metrics:
             "Alerts that went to the fallback of the receiver they were meant for.",
             "receiver",
         )
+        self.heartbeat_timestamp_seconds = self._gauge(
+            "heartbeat_timestamp_seconds",
+            "When a heartbeat last arrived, by its place in the settings.",
+            "heartbeat",
+        )
         self.escalations_total = self._counter(
             "escalations_total",
             "Alerts that went to a further receiver, as nobody resolved or acknowledged them.",

@@ -20,13 +20,14 @@ from monitor import logs
 from monitor.app import App, Outside
 from monitor.clock import Clock, system_wall
 from monitor.configuration import Configuration, read
-from monitor.delivery.sinks.post import open_http as open_sinks
 from monitor.feasibility import broken_promises
+from monitor.outlets import Outlets
 from monitor.server import listening, serve
 from monitor.settings import Reader, SettingsError, known_secrets
 from monitor.source.transport import open_http
 from monitor.store.store import Store
 from monitor.web import build
+from monitor.web.writing import Writes
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +90,9 @@ async def wires(
 ) -> AsyncIterator[Outside]:
     """The real outside: the network, the clock, threads, standard output."""
     connections = configuration.settings.poll.concurrency
-    async with open_http(connections=connections) as http, open_sinks() as sinks:
-        yield Outside(http=http, sinks=sinks, stream=sys.stdout, clock=Clock(), at=at)
+    clock = Clock()
+    async with open_http(connections=connections) as http, Outlets(stream=sys.stdout, clock=clock) as outlets:
+        yield Outside(http=http, outlets=outlets, clock=clock, at=at)
 
 
 def process_registry() -> CollectorRegistry:
@@ -110,7 +112,8 @@ async def serve_pages(
     """Health, metrics and the status page of `app` at its address, until cancelled."""
     server = app.configuration.settings.server
     overview = app.caretaker.overview
-    pages = build(overview.status, overview.users, app.store, registry, hosts=server.hosts)
+    writes = Writes(submit=app.writer.submit, token=server.bearer, now=system_wall)
+    pages = build(overview.status, overview.users, app.store, registry, hosts=server.hosts, writes=writes)
     await serve(pages, listening(server.listen), task_status=task_status)
 
 

@@ -167,6 +167,10 @@ class Server(Confidant):
         at_most_one(self, "token_file", "token")
         return self
 
+    def bearer(self) -> str | None:
+        """The token as it is now, None if none is set. Raises SecretError."""
+        return self.read("token")
+
 
 class Rules(Section):
     """What is looked for: shipped packs and files of your own."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from random import Random
@@ -19,9 +19,11 @@ from prometheus_client import CollectorRegistry
 from monitor.app import App, Outside
 from monitor.clock import virtual
 from monitor.configuration import Configuration, read
+from monitor.outlets import Outlets
 from monitor.simulator import Faults, Options, World, build
 from monitor.source.transport import open_http
-from monitor.store.store import Store
+from monitor.store.store import Store, Tx
+from monitor.store.values import Matcher
 from monitor.store.writer import RunSync, inline
 
 START = datetime(2026, 11, 22, 8, tzinfo=UTC)
@@ -104,13 +106,12 @@ class Stage:
         store = Store.open(settings.store.url, app=settings.api.app, now=clock.wall)
         async with (
             open_http(transport=transport) as http,
-            httpx.AsyncClient(transport=httpx.MockTransport(self.receivers)) as sinks,
+            Outlets(stream=StringIO(), clock=clock, transport=httpx.MockTransport(self.receivers)) as outlets,
         ):
             with store:
                 outside = Outside(
                     http=http,
-                    sinks=sinks,
-                    stream=StringIO(),
+                    outlets=outlets,
                     clock=clock,
                     random=Random(1),
                     run_sync=run_sync,
@@ -179,3 +180,15 @@ def requests_in_any_minute(world: World) -> int:
     """The largest number of requests that the server saw within 60 s."""
     times = [asked.at for asked in world.requests]
     return max((sum(1 for at in times if first <= at < first + 60) for first in times), default=0)
+
+
+def silence(tx: Tx, rule: str, *, until: datetime) -> int:
+    """Silence a rule from now on; the silence's number."""
+    made = tx.add_silence(
+        [Matcher(label="rule", value=rule)],
+        starts_at=START + timedelta(seconds=trio.current_time()),
+        ends_at=until,
+        author="ann",
+        comment="known",
+    )
+    return made.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import TypeVar, TypeVarTuple
 
@@ -13,7 +14,7 @@ from trio.testing import MockClock
 
 from monitor.simulator import Fault, build
 from rules.model import MessageId, UserId
-from tests.acceptance.stage import CONFIG, Stage, say, share, until
+from tests.acceptance.stage import CONFIG, START, Stage, say, share, silence, until
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -63,7 +64,7 @@ async def test_a_cursor_set_while_an_empty_answer_is_on_its_way_stops_nobody(
     assert len(stage.receivers.told("attachment")) == 1
 
 
-async def test_a_mute_while_answers_are_on_their_way_stops_nobody(
+async def test_a_silence_while_answers_are_on_their_way_stops_nobody(
     stage: Stage, autojump_clock: MockClock
 ) -> None:
     source = Slow(stage)
@@ -73,7 +74,7 @@ async def test_a_mute_while_answers_are_on_their_way_stops_nobody(
         for n in range(30):
             share(stage.world, f"{n}.png", to=["superhero2", "superhero3"][n % 2])
             with app.store.write() as tx:
-                tx.end_mute(tx.add_mute("nothing", until=app.store.watching_since, reason="x").id)  # type: ignore[arg-type]
+                tx.end_silence(silence(tx, "nothing", until=START + timedelta(hours=1)))
             await until(12 + n)
         await until(60)
         assert source.asked_since(50) == {"superhero2", "superhero3"}

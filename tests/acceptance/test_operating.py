@@ -14,8 +14,8 @@ from trio.testing import MockClock
 from monitor.simulator import play, scenario
 from monitor.store.values import Commit, EntryState, Reject
 from monitor.web.view import readiness
-from rules.model import MessageId, RuleName, UserId
-from tests.acceptance.stage import CONFIG, START, Stage, make_stage, say, share, until
+from rules.model import MessageId, UserId
+from tests.acceptance.stage import CONFIG, START, Stage, make_stage, say, share, silence, until
 
 RECORDED = Path(__file__).parents[1] / "data" / "list-user-messages.json"
 LOUD = """
@@ -27,21 +27,22 @@ rules:
 """
 
 
-async def test_a_muted_rule_is_recorded_and_not_sent(stage: Stage, autojump_clock: MockClock) -> None:
+async def test_a_silenced_rule_is_recorded_and_not_sent(stage: Stage, autojump_clock: MockClock) -> None:
     async with stage.monitor() as app:
         await until(5)
         with app.store.write() as tx:
-            tx.add_mute(RuleName("attachment"), until=START + timedelta(seconds=100), reason="known")
+            silence(tx, "attachment", until=START + timedelta(seconds=100))
         await until(10)
         share(stage.world, "muted.png")
         say(stage.world, "Hi <@uid:superhero2>")
         await until(20)
         (entry, _) = app.store.entries(state=EntryState.SUPPRESSED)
-        assert "muted until" in (entry.reason or "")
+        assert "silenced until" in (entry.reason or "")
         await until(110)
         share(stage.world, "told.png")
         await until(120)
-    assert [alert["rule"] for alert in stage.receivers.alerts] == ["mention", "attachment"]
+    told = [alert["rule"] for alert in stage.receivers.alerts]
+    assert told == ["mention", "cometwatch-silence-ended", "attachment"]
 
 
 async def test_a_cursor_set_back_reads_again_and_tells_nothing_twice(

@@ -118,20 +118,24 @@ class OnCall:
     async def _end_silences(self, silences: Sequence[Silence], now: datetime) -> None:
         orders = self._orders()
 
-        def still_held(alert: Alert) -> int | None:
-            other = silenced_by(alert, silences, orders.watch, now)
-            return other.id if other else None
-
         def work(tx: Tx) -> list[tuple[Silence, int, int]]:
-            ended = []
-            for silence in tx.due_silences(now):
+            due, ended = tx.due_silences(now), []
+            # A command may have ended one since we read them: it must hold neither its own nor this notice.
+            over = {silence.id for silence in due}
+            others = [silence for silence in silences if silence.id not in over]
+
+            def still_held(alert: Alert) -> int | None:
+                other = silenced_by(alert, others, orders.watch, now)
+                return other.id if other else None
+
+            for silence in due:
                 held = tx.close_silence(silence, still_held=still_held)
                 ended.append((silence, held.held, held.sent))
                 if held.held:
                     notice = notices.silence_ended(
                         silence, app=self._app, held=held.held, sent=held.sent, now=now
                     )
-                    tx.commit(Commit(findings=(routed(notice, orders, silences, now),)))
+                    tx.commit(Commit(findings=(routed(notice, orders, others, now),)))
             return ended
 
         ended = await self._writer.submit(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -91,9 +91,18 @@ HELD_BY = (
         entries.c.silence == bindparam("of_silence"),
         entries.c.state == SUPPRESSED,
         entries.c.status == Status.FIRING,
+        entries.c.settled_at > bindparam("since"),
     )
     .order_by(entries.c.id)
 )
+HELD_LATE = exists().where(
+    entries.c.silence == silences.c.id,
+    entries.c.state == SUPPRESSED,
+    entries.c.status == Status.FIRING,
+    entries.c.settled_at > silences.c.closed_at,
+)
+"""By a step that did not know yet that the silence was ended by command."""
+
 RELEASE = (
     update(entries)
     .where(entries.c.id.in_(bindparam("ids", expanding=True)))
@@ -127,6 +136,11 @@ HOLD_ENDS = SUPPRESS.where(
     entries.c.notification.is_(None),
 )
 HOLD_AT_ONCE: Final = 500
+
+AFTERMATH: Final = timedelta(minutes=10)
+"""So long after the end of a silence somebody may not know of it yet; they look every few seconds."""
+
+BEFORE_ALL: Final = datetime.fromtimestamp(0, UTC)
 
 
 class OnCall(Telling):
@@ -248,8 +262,12 @@ class OnCall(Telling):
         ]
 
     def due_silences(self, now: datetime) -> list[Silence]:
-        """The silences that are over and not closed, the one that ended first first."""
-        ended = and_(silences.c.ends_at <= now, silences.c.closed_at.is_(None))
+        """The silences that are over and not closed, the one that ended first first.
+
+        And those closed lately that still held something after it: that would be held for ever.
+        """
+        is_lately = and_(silences.c.closed_at > now - AFTERMATH, HELD_LATE)
+        ended = and_(silences.c.ends_at <= now, or_(silences.c.closed_at.is_(None), is_lately))
         found = select(silences).where(ended).order_by(silences.c.ends_at, silences.c.id)
         return [Silence(**row) for row in self._run(found).mappings()]
 
@@ -259,7 +277,8 @@ class OnCall(Telling):
         Events are over by nature, and are not told after the fact.
         """
         now = self._now()
-        rows = self._run(HELD_BY, {"of_silence": silence.id}).mappings().all()
+        since = silence.closed_at or BEFORE_ALL
+        rows = self._run(HELD_BY, {"of_silence": silence.id, "since": since}).mappings().all()
         firing = [row for row in rows if row["status"] == Status.FIRING and row["lasts"]]
         further = {row["alert_id"]: still_held(row["firing"]) for row in firing}
         free = [row for row in firing if further[row["alert_id"]] is None]

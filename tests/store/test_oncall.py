@@ -309,6 +309,24 @@ def test_another_silence_goes_on_holding(store: Store, clock: WallClock) -> None
     assert where(store) == {"a1 firing": "pending", "a2 firing": "pending"}
 
 
+def test_what_was_held_by_who_did_not_know_of_the_end_is_given_back_too(
+    store: Store, clock: WallClock
+) -> None:
+    with store.write() as tx:
+        silence = silenced(tx, hours=1)
+        tx.commit(lasting("a1", routes=held_by(silence, "ops")))
+        now = clock.forward(minutes=1)
+        ended = tx.end_silence(silence.id)
+        assert tx.close_silence(ended, still_held=free).sent == 1
+        clock.forward(seconds=1)
+        tx.commit(lasting("a2", routes=held_by(silence, "ops")))
+        assert tx.due_silences(now + oncall.AFTERMATH) == []
+        [again] = tx.due_silences(clock())
+        assert tx.close_silence(again, still_held=free) == Held(held=1, sent=1, over=0)
+        assert tx.due_silences(clock()) == []
+    assert where(store) == {"a1 firing": "pending", "a2 firing": "pending"}
+
+
 def test_a_silence_that_held_nothing_says_so(store: Store) -> None:
     with store.write() as tx:
         silence = silenced(tx, hours=0)

@@ -55,7 +55,7 @@ class Fault(StrEnum):
 AMBIGUOUS: Final = frozenset(
     {Fault.LOST, Fault.TAKEN, Fault.TAKEN_LATE, Fault.RESET, Fault.ERROR_AFTER, Fault.UNREADABLE}
 )
-LATE_S: Final = 4.0  # after the request came
+LATE_S: Final = 17.0  # after the request came: the sender has given up by then, and has not tried again
 RETRY_AFTER_S: Final = 7
 
 Plan = Callable[[str, Mapping[str, Any]], Fault]
@@ -135,6 +135,10 @@ class SlackApi:
 
     def counted(self, method: str) -> int:
         return sum(called == method for called, _ in self.calls)
+
+    def chat(self, text: str) -> None:
+        """A person writes into the channel."""
+        self._add(Message(ts=self._next_ts(), text=text, blocks=[], metadata=None))
 
     # --- HTTP ---
 
@@ -230,7 +234,7 @@ class SlackApi:
             thread_ts=below,
             is_broadcast=bool(below and asked.get("reply_broadcast")),
         )
-        self.messages[message.ts] = message
+        self._add(message)
         return {"channel": CHANNEL, "ts": message.ts, "message": message.told(with_payload=True)}
 
     def _update(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,6 +276,9 @@ class SlackApi:
             "has_more": more,
             "response_metadata": {"next_cursor": f"next:{start + limit}" if more else ""},
         }
+
+    def _add(self, message: Message) -> None:
+        self.messages[message.ts] = message
 
     def _next_ts(self) -> str:
         self._number += 1

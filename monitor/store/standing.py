@@ -243,12 +243,10 @@ class Standing(Telling):
 
 def _look_again_at(opened: Opened | None, ends: Iterable[datetime], now: datetime) -> datetime:
     """When something may be free to be repeated: a silence ends, or at the next interval of the group."""
-    wait = LOOK_AGAIN
-    if opened is not None:
-        wait = opened.timing.repeat or wait
-        if opened.timing.interval:
-            wait = opened.flush_at(now + timedelta(microseconds=1)) - now
-    return min(end for end in (now + wait, *ends) if end > now)
+    if opened is not None and opened.timing.interval:
+        return opened.flush_at(now + timedelta(microseconds=1))
+    wait = opened.timing.repeat if opened is not None else None
+    return min(end for end in (now + (wait or LOOK_AGAIN), *ends) if end > now)
 
 
 def _subjects(sent: Notification) -> list[str]:

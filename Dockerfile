@@ -10,9 +10,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 WORKDIR /src
 
 # What changes seldom comes first: a change of the code reuses the layer of the requirements.
-# --build-arg REQUIREMENTS=requirements-cel.txt brings free expressions (CEL) in rules, and 50 MB.
+# --build-arg REQUIREMENTS=requirements-cel.txt brings free expressions (CEL) in rules, and 50 MB;
+# requirements-apprise.txt a hundred further services as receivers.
 ARG REQUIREMENTS=requirements.txt
-COPY requirements.txt requirements-cel.txt requirements-build.txt ./
+COPY requirements.txt requirements-cel.txt requirements-apprise.txt requirements-build.txt ./
 RUN python -m venv /opt/cometwatch \
  && /opt/cometwatch/bin/pip install --require-hashes -r "${REQUIREMENTS}" \
  && python -m venv /opt/build \

@@ -129,6 +129,7 @@ lock: $(VENV)/created ## Renew the lock files from pyproject.toml (LOCK_ARGS="--
 	@$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements.txt
 	@$(LOCK) $(LOCK_ARGS) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	@$(LOCK) $(LOCK_ARGS) pyproject.toml --extra cel -c requirements-dev.txt -o requirements-cel.txt
+	@$(LOCK) $(LOCK_ARGS) pyproject.toml --extra apprise -c requirements-dev.txt -o requirements-apprise.txt
 	@$(LOCK) $(LOCK_ARGS) --group bench -c requirements-dev.txt -o requirements-bench.txt
 	@printf '%s\n' 'hatchling>=1.27' 'editables>=0.5' | \
 	  $(LOCK) $(LOCK_ARGS) - -c requirements-dev.txt --no-annotate -o requirements-build.txt

@@ -42,6 +42,7 @@ def test_a_lock_holds_versions_and_hashes_and_no_address(name: str) -> None:
         ("requirements.txt", project()["project"]["dependencies"]),
         ("requirements-dev.txt", project()["dependency-groups"]["dev"]),
         ("requirements-cel.txt", project()["project"]["optional-dependencies"]["cel"]),
+        ("requirements-apprise.txt", project()["project"]["optional-dependencies"]["apprise"]),
         ("requirements-bench.txt", project()["dependency-groups"]["bench"]),
         ("requirements-build.txt", project()["build-system"]["requires"]),
     ],

@@ -118,6 +118,18 @@ async def test_a_slow_body_is_not_waited_for(
 
 
 @over_http
+async def test_an_impatient_receiver_is_still_believed(
+    name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its deadline is shorter than the time that a body has, and must not undo the status."""
+    hook = Hook(streamed(500, lambda: Drip(b"", 60)))
+    impatient = Receiver(name="r", timeout_s=ANSWER_S / 4)
+    settlement = await attempt(hook.sink(contract(name)), impatient, a_notification())
+    assert isinstance(settlement, RetryAfter)
+    assert "500" in settlement.reason
+
+
+@over_http
 async def test_a_huge_body_is_not_read(name: str) -> None:
     flood = Drip(b"x" * 4096, 0)
     await sent(name, streamed(400, lambda: flood))

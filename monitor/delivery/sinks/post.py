@@ -88,10 +88,14 @@ async def post(
 
 
 async def _beginning(response: httpx.Response, most: int, within_s: float) -> bytes:
-    """At most so many bytes, as far as they come in time. Raw: nothing is unpacked."""
+    """At most so many bytes, as far as they come in time. Raw: nothing is unpacked.
+
+    Never the whole time that is left: what was accepted must not end as a timeout, and be sent again.
+    """
     body = bytearray()
+    left_s = trio.current_effective_deadline() - trio.current_time()
     try:
-        with trio.move_on_after(within_s) as scope:
+        with trio.move_on_after(min(within_s, max(left_s, 0) / 2)) as scope:
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) >= most:

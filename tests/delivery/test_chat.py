@@ -145,26 +145,34 @@ async def test_several_alerts_in_one_message_stand_in_none(room: Any) -> None:
     assert room.log == ["post 100001"]
 
 
-async def test_a_summary_ends_what_stands_and_stands_for_nothing(room: Any) -> None:
+@pytest.mark.parametrize("kind", [Kind.SUMMARY, Kind.DIGEST])
+async def test_a_sum_stands_for_nothing_and_touches_nothing(room: Any, kind: Kind) -> None:
     first = await told(room, a_notification())
-    still = an_alert(id=AlertId("b" * 32))
-    ended = an_alert(status=Status.RESOLVED, resolution="called back")
-    receipts = {**first.receipts, still.id: room.receipt("99")}
-    summary = await told(room, a_notification(ended, still, kind=Kind.SUMMARY, receipts=receipts))
-    assert room.log == ["post 100001", "edit 100001", "post 100002"]
-    assert summary.receipts == first.receipts
+    summary = await told(room, over(kind=kind, receipts=first.receipts))
+    assert room.log == ["post 100001", "post 100002"]
+    assert summary.receipts == {}
     assert "cometwatch outbox list --receiver oncall" in room.messages["100002"]
 
 
-async def test_a_digest_does_not_outlast_its_deadline_with_edits(room: Any) -> None:
-    ended = [an_alert(id=AlertId(f"{n:032x}"), status=Status.RESOLVED, resolution="over") for n in range(40)]
-    for _ in ended:
-        await told(room, a_notification())
-    receipts = {alert.id: room.receipt(str(100_001 + n)) for n, alert in enumerate(ended)}
+async def test_the_end_of_a_summed_alert_is_shown_by_a_change(room: Any) -> None:
+    first = await told(room, a_notification())
+    await told(room, over(receipts=first.receipts), change=Change.UPDATE)
+    assert room.log == ["post 100001", "edit 100001"]
+    assert "called back" in room.messages["100001"]
+
+
+async def test_of_several_each_is_edited_where_it_stands(room: Any) -> None:
+    one, two = an_alert(), an_alert(id=AlertId("b" * 32), title="Another")
+    receipts = {
+        alert.id: (await told(room, a_notification(alert))).receipts[alert.id] for alert in (one, two)
+    }
     room.log.clear()
-    digest = await told(room, a_notification(*ended, kind=Kind.DIGEST, receipts=receipts))
-    assert [line.split()[0] for line in room.log] == ["edit"] * 10 + ["post"]
-    assert digest.receipts == receipts
+    ended = [replace(alert, status=Status.RESOLVED, resolution="over") for alert in (one, two)]
+    last = await told(room, a_notification(*ended, receipts=receipts))
+    assert room.log == ["edit 100001", "edit 100002", "post 100003"]
+    assert last.receipts == receipts
+    assert "Another" not in room.messages["100001"]
+    assert "Another" in room.messages["100002"]
 
 
 @pytest.mark.parametrize("receipt", ["C1/1700000000.000100", "../../../x", "", "1/2/3"])

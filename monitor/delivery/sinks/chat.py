@@ -7,7 +7,8 @@
 | the end of what stands                    | the message is edited, and the end is said below in a line    |
 | a change: a revision, an acknowledgement  | the message is edited, which makes no noise                   |
 | that it still fires                       | said below                                                    |
-| a summary or digest                       | a message that stands for nothing                             |
+| a summary or digest                       | a message that stands for nothing; what stands of its alerts  |
+|                                           | is brought up to date by changes that come one by one         |
 
 What stands is edited first, since that may be done twice; what is posted last is posted once more only if
 its answer was lost. A message that somebody deleted is not brought back by a change; by news it is.
@@ -23,11 +24,9 @@ from msgspec.structs import replace
 from monitor.delivery.render import text
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement
 from monitor.store.values import Change, Kind, Notification
-from rules.model import Alert, Status, Value
+from rules.model import Alert, Value
 
-_MOST_EDITS: Final = 10
-"""In one send. A digest may end hundreds of alerts; editing all their messages would outlast any deadline,
-and the digest says what is over."""
+_SUMS: Final = frozenset({Kind.SUMMARY, Kind.DIGEST})
 
 
 class Said(Value, frozen=True, kw_only=True):
@@ -69,7 +68,7 @@ async def tell(chat: Chat, notification: Notification) -> Settlement:
     standing = list(_standing(notification))
     shown: dict[str, str] = {subject: receipt for subject, receipt, _ in standing}
     if notification.change is not Change.REPEAT:
-        for subject, receipt, view in standing[:_MOST_EDITS]:
+        for subject, receipt, view in standing:
             match await chat.edit(receipt, text.page(view)):
                 case RetryAfter() | Refused() as failed:
                     return failed
@@ -82,7 +81,7 @@ async def tell(chat: Chat, notification: Notification) -> Settlement:
 
 async def _post(chat: Chat, notification: Notification, shown: dict[str, str]) -> Settlement:
     subjects = _subjects(notification)
-    stands = subjects <= shown.keys() and notification.kind not in {Kind.SUMMARY, Kind.DIGEST}
+    stands = bool(shown) and subjects <= shown.keys()
     page = text.follow_up(notification) if stands else text.page(notification)
     below = next(iter(shown.values())) if stands and len(subjects) == 1 else None
     said = await chat.post(page, is_loud=notification.change is not Change.UPDATE, below=below)
@@ -90,7 +89,7 @@ async def _post(chat: Chat, notification: Notification, shown: dict[str, str]) -
         return said
     # A message that tells of several stands for none of them: what is new of one would erase the others.
     new = {subject: said.receipt for subject in subjects - shown.keys() if said.receipt}
-    may_stand = len(subjects) == 1 and notification.kind not in {Kind.SUMMARY, Kind.DIGEST}
+    may_stand = len(subjects) == 1 and notification.kind not in _SUMS
     return Delivered(receipts={**shown, **(new if may_stand else {})}, warning=said.warning)
 
 
@@ -100,15 +99,14 @@ def _subjects(notification: Notification) -> set[str]:
 
 def _standing(notification: Notification) -> Iterator[_Standing]:
     """The messages that there are already."""
-    receipts = notification.receipts
+    receipts = {} if notification.kind in _SUMS else notification.receipts
     for alert in notification.alerts:
         subject = notification.subject(alert)
         if notification.kind is Kind.GROUP and notification.group:
             if receipt := receipts.get(subject):
                 yield _Standing(subject, receipt, _as_it_is(notification))
             return
-        is_shown = notification.kind in {Kind.ALERTS, Kind.GROUP} or alert.status is Status.RESOLVED
-        if is_shown and (receipt := receipts.get(subject)):
+        if receipt := receipts.get(subject):
             yield _Standing(subject, receipt, _alone(notification, alert))
 
 

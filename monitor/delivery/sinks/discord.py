@@ -42,6 +42,10 @@ _INVALID_FORM: Final = 50035
 _UNKNOWN_WEBHOOK: Final = 10015
 _UNEDITABLE: Final = frozenset({10008, 50005, 30046})
 _MEANINGS: Final = {
+    401: "it does not accept the webhook's token",
+    403: "it does not let us in",
+    404: "it knows no such webhook",
+    429: "it is rate limited",
     10003: "unknown channel",
     10008: "unknown message",
     10015: "unknown webhook; make a new one in the channel's settings, then redrive its dead letters",
@@ -133,7 +137,9 @@ def meaning(answer: Answer, *, is_edit: bool) -> Said | Gone | Failed:
     known = code(answer)
     if is_edit and known in _UNEDITABLE:
         return Gone()
-    reason = ": ".join(filter(None, (f"Discord answered {answer.status}", _MEANINGS.get(known or 0, ""))))
+    odd = ", but not as Discord does" if answer.is_success else ""
+    meant = _MEANINGS.get(known or answer.status, "")
+    reason = ": ".join(filter(None, (f"Discord answered {answer.status}{odd}", meant)))
     if known in {_UNKNOWN_WEBHOOK, _INVALID_FORM}:
         return Refused(reason=reason)
     return RetryAfter(reason=reason, after=_wish(answer, told or {}))

@@ -40,7 +40,7 @@ _FINAL: Final = {
 }
 _MEANINGS: Final = {
     401: "it does not accept the URL's signature; copy the URL anew from the flow",
-    403: 'the flow does not let us in: "who can trigger it" must be anyone',
+    403: "it does not let us in; anyone must be allowed to trigger the flow",
     413: "the card is too large for it",
     429: "it is rate limited",
 }
@@ -79,9 +79,10 @@ def settlement(answer: Answer) -> Settlement:
         return Delivered()
     word = _error_word(said)
     meaning = _FINAL.get(word) or _MEANINGS.get(answer.status, "")
-    if answer.is_success:
-        meaning = "but not as Teams does" + (": delivery failed" if b"delivery failed" in said else "")
-    reason = ": ".join(filter(None, (f"Teams answered {answer.status}", meaning)))
+    odd = ", but not as Teams does" if answer.is_success else ""
+    if b"delivery failed" in said:
+        meaning = "it could not deliver the card"
+    reason = ": ".join(filter(None, (f"Teams answered {answer.status}{odd}", meaning)))
     if word in _FINAL or answer.status == 413:
         return Refused(reason=reason)
     return RetryAfter(reason=reason, after=answer.retry_after)

@@ -53,6 +53,11 @@ _CLOSED: Final = (
     "user is deactivated",
     "peer_id_invalid",
 )
+_MEANINGS: Final = {
+    401: "it does not accept the token; @BotFather gives a new one",
+    404: "it knows no such bot; check the token, and the URL if it is not Telegram's own",
+    429: "it is rate limited",
+}
 _NO_PREVIEW: Final = {"is_disabled": True}
 _MOST_ANSWER: Final = 64 * 1024  # it gives the whole message back
 
@@ -137,7 +142,9 @@ def meaning(answer: Answer, *, is_edit: bool, warning: str | None = None) -> Sai
     if is_edit and (_says(answer, *_UNEDITABLE) or _new_chat(answer)):
         return Gone()
     known = [words for words in (*_CLOSED, *_MARKUP) if _says(answer, words)]
-    reason = ": ".join((f"Telegram answered {answer.status}", *known[:1]))
+    odd = ", but not as Telegram does" if answer.is_success else ""
+    meant = known[0] if known else _MEANINGS.get(answer.status, "")
+    reason = ": ".join(filter(None, (f"Telegram answered {answer.status}{odd}", meant)))
     if known:
         return Refused(reason=reason)
     return RetryAfter(reason=reason, after=_wish(answer))

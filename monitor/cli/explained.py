@@ -41,6 +41,9 @@ def show_alert(
     _section("Who was told")
     columns = ("entry", "of", "receiver", "state", "after", "why")
     print_table(columns, map(_told_row, told.told), empty="nobody")
+    if told.stands:
+        _section("How it stands")
+        _echo(told.stands)
     _section("Routes, as they are written now")
     _echo(told.routes)
     _section(f"The rule {alert.rule}, as it is written now")
@@ -86,8 +89,10 @@ def _told_row(told: Told) -> tuple[str, ...]:
     after = ""
     if told.after_found_s is not None and told.after_event_s is not None:
         after = f"{_length(told.after_found_s)}, {_length(told.after_event_s)} after the event"
-    why = [told.why or ""]
-    why += [f"{told.attempts} attempts, again at {moment(told.next_at)}"] if told.next_at else []
+    why = [told.why or "", told.note or "", f"in group {told.group}" if told.group else ""]
+    if told.next_at:
+        again = f"{told.attempts} attempts, again" if told.attempts else "told"
+        why.append(f"{again} at {moment(told.next_at)}")
     return (
         str(told.entry), told.status, told.receiver or "-", state, after, "; ".join(filter(None, why)),
     )  # fmt: skip

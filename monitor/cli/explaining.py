@@ -136,6 +136,10 @@ class Desk:
             sendings=sendings,
             attempts={one: tuple(self.store.attempts(one)) for one in sendings},
             closures=tuple(self.store.closures_of(keys)),
+            ack=self.store.acks([alert.id]).get(alert.id),
+            shown=tuple(self.store.shown_of(alert.id)),
+            flushes=self.store.flushes_of(alert.id),
+            ahead=tuple(self.store.escalations_of(alert.id)),
         )
 
     def found(

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from monitor.delivery.policy import RouteSpec, label_sets
+from monitor.delivery.policy import RouteSpec, explained, label_sets
 from monitor.explain.secrecy import changes, without_text
 from monitor.explain.states import change_in_words
 from monitor.store.lookups import Sending
-from monitor.store.values import Attempt, Closure, Entry, EntryState, Kind, NotificationId, Reason
+from monitor.store.values import (
+    Ack,
+    Attempt,
+    Change,
+    Closure,
+    Entry,
+    EntryState,
+    Escalating,
+    Kind,
+    NotificationId,
+    Reason,
+    Shown,
+)
 from rules.model import Alert, ListId, Message, MessageId, Status, Value, WatchSet
 
 
@@ -23,6 +35,10 @@ class AlertRecord(Value, frozen=True, kw_only=True):
     sendings: Mapping[NotificationId, Sending] = {}
     attempts: Mapping[NotificationId, tuple[Attempt, ...]] = {}
     closures: tuple[Closure, ...] = ()  #: of the states it was made of
+    ack: Ack | None = None
+    shown: tuple[Shown, ...] = ()  #: what receivers show of it, alone or in a group
+    flushes: Mapping[str, datetime] = {}  #: when a group in which it waits is told, by receiver
+    ahead: tuple[Escalating, ...] = ()
 
 
 class Step(Value, frozen=True, kw_only=True, omit_defaults=False):
@@ -60,7 +76,10 @@ class Told(Value, frozen=True, kw_only=True, omit_defaults=False):
     summed: bool = False
     notification: NotificationId | None = None
     attempts: int = 0
-    next_at: datetime | None = None  #: when it is sent again
+    next_at: datetime | None = None  #: when it is sent, or sent again
+    group: str | None = None  #: the key of the group that it is told in
+    note: str | None = None  #: why this receiver is told, if not by a route
+    silence: int | None = None  #: the number of the silence that holds it, or held it
     after_found_s: float | None = None  #: from the finding to the end
     after_event_s: float | None = None  #: from what happened to the end
 
@@ -72,6 +91,7 @@ class Story(Value, frozen=True, kw_only=True, omit_defaults=False):
     steps: tuple[Step, ...]
     causes: tuple[Cause, ...]
     told: tuple[Told, ...]
+    stands: tuple[str, ...]  #: who looks after it, what is shown of it and what is still to come, in words
     routes: tuple[str, ...]  #: which way it would take now, in words
 
 
@@ -91,6 +111,7 @@ def story(
         steps=tuple(_with_delays(sorted(_beats(record, skew)))),
         causes=tuple(_cause(reason, shows_text=shows_text) for reason in record.reasons),
         told=tuple(_told(entry, record, skew) for entry in record.entries),
+        stands=tuple(_stands(record)),
         routes=tuple(ways(record.alert, routes, watch)),
     )
 
@@ -113,7 +134,10 @@ def _beats(record: AlertRecord, skew: timedelta) -> Iterator[_Beat]:
     yield _Beat(record.alert.first_seen_at, 4, f"the rule {record.alert.rule} finds it")
     yield from _stored(record)
     for entry in record.entries:
+        yield from _entered(entry)
         yield from _ended(entry)
+    if record.ack:
+        yield _Beat(record.ack.at, 8, _whose(record.ack))
     for sending in record.sendings.values():
         yield from _sent(sending, record.attempts.get(sending.id, ()))
     for closure in record.closures:
@@ -167,6 +191,19 @@ def said_of(reason: Reason) -> str:
         return "resolved"
     revision = reason.because.revision
     return f"brought up to date (revision {revision})" if revision else "raised"
+
+
+def _entered(entry: Entry) -> Iterator[_Beat]:
+    """What is told to somebody for another reason than a route, or after all."""
+    if entry.note is not None:
+        yield _Beat(entry.created_at, 5, f"{entry.receiver} is told too: {entry.note}")
+    if entry.silence is not None and entry.state is not EntryState.SUPPRESSED:
+        freed = f"{entry.receiver}: silence {entry.silence} is over, and the {_news(entry)} is told after all"
+        yield _Beat(entry.created_at, 5, freed)
+
+
+def _whose(ack: Ack) -> str:
+    return f"{ack.by} looks after it" + (f": {ack.comment}" if ack.comment else "")
 
 
 ENDS = (EntryState.SUPPRESSED, EntryState.DROPPED, EntryState.DEAD)
@@ -234,10 +271,58 @@ def _told(entry: Entry, record: AlertRecord, skew: timedelta) -> Told:
         summed=entry.summed,
         notification=entry.notification,
         attempts=sending.attempts if sending else 0,
-        next_at=sending.due_at if sending and entry.state is EntryState.PENDING else None,
+        next_at=_next_at(entry, sending, record),
+        group=entry.grouped,
+        note=entry.note,
+        silence=entry.silence,
         after_found_s=(end - entry.created_at).total_seconds() if end else None,
         after_event_s=(end - (entry.alert.event_at - skew)).total_seconds() if end else None,
     )
+
+
+def _next_at(entry: Entry, sending: Sending | None, record: AlertRecord) -> datetime | None:
+    if entry.state is not EntryState.PENDING:
+        return None
+    if sending is not None:
+        return sending.due_at
+    return record.flushes.get(entry.receiver) if entry.grouped else None
+
+
+# --- how it stands ----------------------------------------------------------------------------------------
+
+
+def _stands(record: AlertRecord) -> Iterator[str]:
+    is_firing = record.alert.status is Status.FIRING
+    if record.ack and is_firing:
+        yield f"since {_instant(record.ack.at)} {_whose(record.ack)}; it is neither repeated nor escalated"
+    for shown in record.shown:
+        yield f"{shown.receiver} {_shows(shown)}"
+    for step in record.ahead:
+        unless = "once nobody looks after it any more" if record.ack else "if nobody looks after it by then"
+        yield f"{', '.join(step.receivers)}: told at {_instant(step.due_at)} too, {unless}"
+
+
+def _shows(shown: Shown) -> str:
+    what = "shows it in a group" if shown.alert is None else "shows it"
+    what += f" as of {_instant(shown.shown_at)}"
+    what += f", said {shown.repeats + 1} times" if shown.repeats else ""
+    what += f"; {_WORDS[shown.change]} at {_instant(shown.due_at)}" if shown.due_at else ""
+    return what + (f", after {shown.failures} attempts that failed" if shown.failures else "")
+
+
+_WORDS: Final = {
+    Change.NEWS: "told",
+    Change.UPDATE: "brought up to date",
+    Change.REPEAT: "repeated",
+    Change.REASSERT: "said again",
+}
+
+
+def _instant(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+# --- which way --------------------------------------------------------------------------------------------
 
 
 def ways(alert: Alert, routes: Sequence[RouteSpec], watch: WatchSet) -> Iterator[str]:
@@ -245,20 +330,6 @@ def ways(alert: Alert, routes: Sequence[RouteSpec], watch: WatchSet) -> Iterator
     for labels in label_sets(alert, watch):
         told = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
         yield f"with labels {told}"
-        yield from (f"  {line}" for line in _way(labels, routes))
-
-
-def _way(labels: Mapping[str, str], routes: Iterable[RouteSpec]) -> Iterator[str]:
-    number = 0
-    for number, spec in enumerate(routes, 1):
-        misses = [key for key, values in spec.match.items() if labels.get(key, "") not in values]
-        if misses:
-            wanted = ", ".join(f"{key} {' or '.join(spec.match[key])}" for key in misses)
-            yield f"route {number} does not take it: it wants {wanted}"
-            continue
-        further = ", and the next routes are asked too" if spec.continue_ else ""
-        yield f"route {number} takes it: to {', '.join(spec.receivers)}{further}"
-        if not spec.continue_:
-            return
-    if not number:
-        yield "there are no routes"
+        yield from (f"  {tried.words}" for tried in explained(labels, routes, now=None))
+        if not routes:
+            yield "  there are no routes"

@@ -8,15 +8,39 @@ from itertools import groupby
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Integer, LargeBinary, case, exists, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from rules.model import Alert, AlertId, ListId, MessageId, RuleName, State, StateKey, Value
 
 from .outbox import ENTRIES, entry_of
 from .part import Row
 from .reads import CURRENT, Reads
-from .tables import alerts, chunks, closures, entries, notifications, reasons, recent, rejects, states
-from .values import Closure, Entry, EntryState, Kind, NotificationId, Reject
+from .tables import (
+    alerts,
+    chunks,
+    closures,
+    entries,
+    groups,
+    notifications,
+    reasons,
+    recent,
+    rejects,
+    shown,
+    states,
+)
+from .values import Change, Closure, Entry, EntryState, Kind, NotificationId, Reject, Shown
 
 DAY: Final = timedelta(days=1)
 
@@ -48,6 +72,42 @@ class Lookups(Reads):
     def entries_of(self, alert_id: AlertId) -> list[Entry]:
         """Every entry of one alert, in the order in which they were added."""
         rows = self._rows(ENTRIES.where(entries.c.alert_id == alert_id).order_by(entries.c.id))
+        return [entry_of(row) for row in rows]
+
+    def shown_of(self, alert_id: AlertId) -> list[Shown]:
+        """What receivers show of one alert, by itself or in a group that it was told in."""
+        told_in = select(notifications.c.receiver, notifications.c.subject).join(
+            entries, entries.c.notification == notifications.c.id
+        )
+        groups_of = told_in.where(
+            entries.c.alert_id == alert_id,
+            entries.c.state == EntryState.DELIVERED,
+            notifications.c.subject.is_not(None),
+        )
+        theirs = or_(
+            shown.c.alert == alert_id,
+            and_(shown.c.alert.is_(None), tuple_(shown.c.receiver, shown.c.subject).in_(groups_of)),
+        )
+        rows = self._rows(select(shown).where(theirs).order_by(shown.c.receiver, shown.c.subject))
+        return [Shown(**{**row, "change": Change(row["change"])}) for row in rows]
+
+    def flushes_of(self, alert_id: AlertId) -> dict[str, datetime]:
+        """When the groups in which the alert waits are told, by receiver."""
+        theirs = and_(groups.c.receiver == entries.c.receiver, groups.c.key == entries.c.grouped)
+        waiting = (
+            entries.c.alert_id == alert_id,
+            entries.c.state == EntryState.PENDING,
+            entries.c.notification.is_(None),
+            groups.c.due_at.is_not(None),
+        )
+        wanted = select(groups.c.receiver, groups.c.due_at).join(entries, theirs).where(*waiting)
+        return {row["receiver"]: row["due_at"] for row in self._rows(wanted)}
+
+    def held_by(self, silence: int, limit: int = 100) -> list[Entry]:
+        """The entries that a silence holds, or held, the latest first."""
+        rows = self._rows(
+            ENTRIES.where(entries.c.silence == silence).order_by(entries.c.id.desc()).limit(limit)
+        )
         return [entry_of(row) for row in rows]
 
     def alert_beginning(self, start: str) -> Alert | None:

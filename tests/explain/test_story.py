@@ -12,15 +12,19 @@ from monitor.explain.states import STRANGE
 from monitor.explain.story import AlertRecord, Cause, Story, story
 from monitor.store.lookups import Sending
 from monitor.store.values import (
+    Ack,
     Attempt,
+    Change,
     Closure,
     Entry,
     EntryId,
     EntryState,
+    Escalating,
     Fetched,
     Kind,
     NotificationId,
     Reason,
+    Shown,
 )
 from rules.model import AlertId, Because, MessageId, Severity, Status, UserId
 from tests.store.building import ANNA, NOON, RING, a_message, after, an_alert
@@ -230,6 +234,7 @@ def test_routes_say_what_they_want() -> None:
         "  route 1 does not take it: it wants team payments or sales, severity critical",
         "  route 2 takes it: to hook, and the next routes are asked too",
         "  route 3 takes it: to ops, log",
+        "  route 4 is not asked: route 3 took it",
     )
     assert told(RECORD, routes=[]).routes[1:] == ("  there are no routes",)
 
@@ -249,3 +254,58 @@ def test_messages_of_groups_and_calls_are_named() -> None:
     row = replace(a_message(7), category="call", type="audio", action="unanswered", receiver_type="group")
     shown = lines(replace(RECORD, alert=replace(MISSED, messages=(row,)), entries=()))
     assert (2, "message 7 is sent: call/audio unanswered, ben to group anna") in shown
+
+
+def test_groups_notes_and_silences_are_told() -> None:
+    [sent] = RECORD.entries
+    waits = replace(
+        sent,
+        id=EntryId(5),
+        receiver="oncall",
+        state=EntryState.PENDING,
+        settled_at=None,
+        notification=None,
+        grouped='1/{team="web"}',
+    )
+    too = replace(waits, id=EntryId(6), receiver="lead", grouped=None, note="not acknowledged within 15 min")
+    freed = replace(waits, id=EntryId(7), receiver="log", grouped=None, silence=3, created_at=after(hours=1))
+    record = replace(RECORD, entries=(sent, waits, too, freed), flushes={"oncall": after(minutes=5)})
+    assert (11, "lead is told too: not acknowledged within 15 min") in lines(record)
+    assert (3600, "log: silence 3 is over, and the alert is told after all") in lines(record)
+    assert [(one.group, one.note, one.silence, one.next_at) for one in told(record).told] == [
+        (None, None, None, None),
+        ('1/{team="web"}', None, None, after(minutes=5)),
+        (None, "not acknowledged within 15 min", None, None),
+        (None, None, 3, None),
+    ]
+
+
+def test_how_an_alert_stands() -> None:
+    alone = Shown(
+        receiver="ops",
+        subject="a1",
+        alert=AlertId("a1"),
+        shown_at=after(hours=4),
+        due_at=after(hours=8),
+        change=Change.REPEAT,
+        repeats=1,
+        failures=2,
+    )
+    grouped = Shown(receiver="oncall", subject="g1", alert=None, shown_at=NOON)
+    step = Escalating(after=timedelta(minutes=15), receivers=("lead", "boss"), due_at=after(minutes=15))
+    record = replace(RECORD, shown=(alone, grouped), ahead=(step,))
+    assert told(record).stands == (
+        "ops shows it as of 2026-03-01 16:00:00 UTC, said 2 times; repeated at "
+        "2026-03-01 20:00:00 UTC, after 2 attempts that failed",
+        "oncall shows it in a group as of 2026-03-01 12:00:00 UTC",
+        "lead, boss: told at 2026-03-01 12:15:00 UTC too, if nobody looks after it by then",
+    )
+    ack = Ack(alert=AlertId("a1"), by="anna", at=after(minutes=2), comment="on it")
+    taken = replace(RECORD, ack=ack, ahead=(step,))
+    assert (120, "anna looks after it: on it") in lines(taken)
+    assert told(taken).stands == (
+        "since 2026-03-01 12:02:00 UTC anna looks after it: on it; it is neither repeated nor escalated",
+        "lead, boss: told at 2026-03-01 12:15:00 UTC too, once nobody looks after it any more",
+    )
+    over = replace(taken, alert=replace(MISSED, status=Status.RESOLVED, resolution="over"), ahead=())
+    assert told(over).stands == ()

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from monitor.store.lookups import Sending, Volume
 from monitor.store.store import Store
-from monitor.store.values import Commit, Cursor, EntryState, Finding, Kind, NotificationId, Reject
+from monitor.store.values import Commit, Cursor, EntryState, Finding, Kind, NotificationId, Reject, Shown
 from rules.model import AlertId, Because, MessageId, RuleName, State, StateChange, StateKey, Status, UserId
 from tests.store.building import (
     ANNA,
@@ -24,6 +24,7 @@ from tests.store.building import (
     an_alert,
     claimed,
     found,
+    in_group,
     in_memory,
     to,
 )
@@ -144,3 +145,22 @@ def test_how_much_each_rule_found(store: Store) -> None:
         with store.write() as tx:
             tx.commit(Commit(findings=(Finding(alert=alert, routes=to("ops")),)))
     assert store.volumes(NOON) == {RING.rule: Volume(day=2, week=3, last_at=NOON)}
+
+
+def test_where_an_alert_is_shown_waits_and_is_held(store: Store) -> None:
+    row = Shown(receiver="ops", subject="", alert=None, shown_at=NOON)
+    with store.write() as tx:
+        tx.commit(found("a1", "a2", routes=in_group("ops", "oncall")))
+        told = claimed(tx, now=after(minutes=1))
+        assert told.opened is not None
+        grouped = replace(row, subject=told.opened.subject, grouped=told.opened.group.key)
+        tx.settle_delivered(told.id, after(minutes=1), shows=[grouped])
+        tx.commit(found("a3"))
+        alone = replace(row, subject="a3", alert=AlertId("a3"))
+        tx.settle_delivered(claimed(tx).id, NOON, shows=[alone])
+        tx.commit(found("a4", routes=in_group("ops", silence=7)))
+    assert store.shown_of(AlertId("a1")) == [grouped]
+    assert store.shown_of(AlertId("a3")) == [alone]
+    assert store.flushes_of(AlertId("a1")) == {"oncall": after(seconds=30)}
+    assert store.flushes_of(AlertId("a3")) == {}
+    assert [entry.alert.id for entry in store.held_by(7)] == ["a4"]

@@ -86,6 +86,7 @@ class Caretaker:
             configuration=configuration,
             queues=self.queues,
             conditions=fleet.conditions,
+            conditions=fleet.conditions,
             watching_since=store.watching_since,
         )
 

@@ -86,7 +86,6 @@ class Caretaker:
             configuration=configuration,
             queues=self.queues,
             conditions=fleet.conditions,
-            conditions=fleet.conditions,
             watching_since=store.watching_since,
         )
 

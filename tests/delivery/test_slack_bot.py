@@ -243,11 +243,10 @@ async def test_an_acknowledgement_of_what_is_nowhere_shown_is_nothing(autojump_c
     assert desk.slack.roots() == []
 
 
-@pytest.mark.parametrize("workspace", [{"scopes": frozenset({"chat:write"})}])
 async def test_where_the_channel_cannot_be_searched_the_alert_comes_all_the_same(
-    workspace: dict[str, Any], autojump_clock: MockClock
+    autojump_clock: MockClock,
 ) -> None:
-    desk = Desk(plan=only_first(Fault.LOST), **workspace)
+    desk = Desk(plan=only_first(Fault.LOST), scopes=frozenset({"chat:write"}))
     settlement = await desk.insist(told(alert(1)))
     assert isinstance(settlement, Delivered)
     assert settlement.warning == (
@@ -270,6 +269,16 @@ async def test_a_search_that_fails_for_long_does_not_keep_an_alert_from_people(
     assert settlement.warning
     assert desk.slack.counted("conversations.history") == PATIENCE
     assert len(desk.slack.about(alert(1).id)) == 1
+
+
+async def test_an_end_waits_until_the_thread_can_be_searched(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.send(told(alert(1)))
+    desk.slack.plan = lambda method, _: Fault.ERROR if method == "conversations.replies" else Fault.NONE
+    over = told(alert(1, **OVER), number=1, attempts=PATIENCE + 10)
+    assert await desk.send(over) == RetryAfter(reason="Slack answered 500")
+    (message,) = desk.slack.roots()
+    assert message.title.startswith("✅")
 
 
 # --- what people do in the meantime -----------------------------------------------------------------

@@ -53,8 +53,8 @@ from rules.model import Status
 API: Final = "https://slack.com/api"
 
 PATIENCE: Final = 4
-"""Sends after which an alert is posted even if no look at the channel succeeds: a few minutes. An alert in
-time is worth more than one that is shown once."""
+"""Sends after which what fires is posted even if no look at the channel succeeds: a few minutes. An alert in
+time is worth more than one that is shown once; the end of one can wait."""
 
 _EARLIER: Final = timedelta(minutes=1)  # Slack's clock and ours may differ by so much
 _REFUSED: Final = frozenset({"msg_too_long", "msg_blocks_too_long", "no_text", "too_many_attachments"})
@@ -152,7 +152,8 @@ class _Telling:
             return await search()
         except (SlackError, PostError) as exc:
             is_passing = not isinstance(exc, SlackError) or exc.is_passing
-            if is_passing and self._told.attempts < PATIENCE:
+            is_pressing = _is_loud(self._told) and self._told.attempts >= PATIENCE
+            if is_passing and not is_pressing:
                 raise
             self.warnings.append(f"it may be there twice, as what was posted can't be looked for: {exc}")
             return None

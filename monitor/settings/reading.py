@@ -21,7 +21,6 @@ from monitor.errors import ConfigError
 from monitor.settings.forms import duration_text, several
 from monitor.settings.model import Settings, confidants
 from monitor.settings.routes import walk
-from monitor.settings.secrets import SecretError
 from monitor.settings.text import Document, Loc, read, source_of
 from rules.model import Severity
 from rules.text import Place, Problem, SpecError
@@ -246,11 +245,8 @@ class Reader:
 
     def _unreadable(self, settings: Settings) -> Iterator[Problem]:
         for loc, section in confidants(settings):
-            for name in section.secret_names():
-                try:
-                    section.read(name)
-                except SecretError as error:
-                    yield Problem(self.place((*loc, error.key)), f"{_dotted(loc)}.{error}")
+            for error in section.secret_errors():
+                yield Problem(self.place((*loc, error.key)), f"{_dotted(loc)}.{error}")
 
 
 def _telling(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:

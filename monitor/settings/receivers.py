@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -22,7 +23,7 @@ from monitor.settings.forms import (
     web_address,
     wrong,
 )
-from monitor.settings.secrets import Confidant, Forms
+from monitor.settings.secrets import Confidant, Forms, SecretError, from_file
 from monitor.settings.section import Section, at_most_one, exactly_one
 
 NOW: Final = timedelta(0)
@@ -78,6 +79,11 @@ class Webhook(Confidant):
     )
     previous_secret_file: FileName | None = Field(default=None, examples=["/run/secrets/whsec-previous"])
     headers: dict[HeaderName, SecretStr] = Field(default={}, examples=[{"X-Team": "payments"}])
+    header_files: dict[HeaderName, FileName] = Field(
+        default={},
+        examples=[{"Authorization": "/run/secrets/hook-token"}],
+        description="Headers whose values stand in files, read for each send.",
+    )
     format: Literal["standard", "cloudevents-structured", "cloudevents-binary"] = Field(
         default="standard", description="The body: ours as it is, or in a CloudEvents 1.0 envelope."
     )
@@ -91,6 +97,8 @@ class Webhook(Confidant):
         exactly_one(self, "url", "url_file")
         at_most_one(self, "secret", "secret_file")
         at_most_one(self, "previous_secret", "previous_secret_file")
+        if twice := self.headers.keys() & self.header_files.keys():
+            raise wrong(f"{sorted(twice)[0]} stands under headers and under header_files: take one")
         if (self.previous_secret or self.previous_secret_file) and not (self.secret or self.secret_file):
             raise wrong("previous_secret stands beside secret_file (or secret), never alone")
         return self
@@ -105,11 +113,26 @@ class Webhook(Confidant):
         return tuple(secret for secret in both if secret)
 
     def extra_headers(self) -> Mapping[str, str]:
-        return {name: value.get_secret_value() for name, value in self.headers.items()}
+        """Our own headers as they are now. Raises SecretError."""
+        given = {name: value.get_secret_value() for name, value in self.headers.items()}
+        return {
+            **given,
+            **{name: from_file("header_files", file) for name, file in self.header_files.items()},
+        }
 
     def known_secrets(self) -> Iterator[str]:
         yield from super().known_secrets()
-        yield from self.extra_headers().values()
+        yield from (value.get_secret_value() for value in self.headers.values())
+        for file in self.header_files.values():
+            with suppress(SecretError):
+                yield from_file("header_files", file)
+
+    def secret_errors(self) -> Iterator[SecretError]:
+        yield from super().secret_errors()
+        try:
+            self.extra_headers()
+        except SecretError as error:
+            yield error
 
 
 class Alertmanager(Confidant):

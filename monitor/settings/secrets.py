@@ -43,7 +43,7 @@ class Confidant(Section):
         if given is not None:
             return given.get_secret_value()
         file: str | None = getattr(self, f"{name}_file")
-        return None if file is None else self._from_file(name, file)
+        return None if file is None else from_file(f"{name}_file", file, self.forms.get(name, str))
 
     def known_secrets(self) -> Iterator[str]:
         """Those that can be read now: what we can't read we can't leak."""
@@ -53,16 +53,25 @@ class Confidant(Section):
             except SecretError:
                 continue
 
-    def _from_file(self, name: str, file: str) -> str:
-        key = f"{name}_file"
-        try:
-            text = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SecretError(key, f"can't read {file}: {reason}; put the secret there") from error
-        if not text:
-            raise SecretError(key, f"{file} is empty; it has to hold the secret and nothing else")
-        try:
-            return self.forms.get(name, str)(text)
-        except PydanticCustomError as error:
-            raise SecretError(key, f"{file}: {error.message()}") from None
+    def secret_errors(self) -> Iterator[SecretError]:
+        """What keeps secrets from being read now."""
+        for name in self.secret_names():
+            try:
+                self.read(name)
+            except SecretError as error:
+                yield error
+
+
+def from_file(key: str, file: str, form: Callable[[str], str] = str) -> str:
+    """The secret that the setting `key` says is in `file`, checked by `form`. Raises SecretError."""
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SecretError(key, f"can't read {file}: {reason}; put the secret there") from error
+    if not text:
+        raise SecretError(key, f"{file} is empty; it has to hold the secret and nothing else")
+    try:
+        return form(text)
+    except PydanticCustomError as error:
+        raise SecretError(key, f"{file}: {error.message()}") from None

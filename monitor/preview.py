@@ -25,7 +25,7 @@ from monitor.settings.secrets import Confidant
 from monitor.store.values import Notification
 from rules.model import Value
 
-ADDRESS: Final = "https://receiver.example/"
+ADDRESS: Final = "https://receiver.example/hook"
 SIGNING_KEY: Final = "whsec_" + base64.b64encode(bytes(32)).decode()
 WORD: Final = "SECRET"
 _OF_THE_WIRE: Final = frozenset(
@@ -66,11 +66,15 @@ class Preview(Value, frozen=True, kw_only=True, omit_defaults=False):
     failure: str | None = None  #: why it would not be sent
 
 
-async def previewed(receiver: Receiver, notification: Notification, *, app: str, clock: Clock) -> Preview:
-    """What `receiver` would be sent of this notification, as far as its policy lets it out."""
+async def previewed(receiver: Receiver, notification: Notification, *, app: str) -> Preview:
+    """What `receiver` would be sent of this notification, as far as its policy lets it out.
+
+    As if it was sent the moment it came to be: the same each time, so that a difference is one of the words.
+    """
     if isinstance(receiver.section, Apprise):
         return _by_apprise(receiver, notification)
     wire, screen = _Wire(), io.StringIO()
+    clock = Clock(wall=lambda: notification.created_at)
     async with Outlets(stream=screen, clock=clock, transport=wire) as outlets:
         sink = outlets.sink(without_secrets(receiver), app=app)
         settlement = await attempt(sink, receiver_of(receiver), notification)
@@ -98,7 +102,7 @@ def without_secrets(receiver: Receiver) -> Receiver:
     changes: dict[str, Any] = {}
     for name in section.secret_names():
         if getattr(section, name) is not None or getattr(section, f"{name}_file") is not None:
-            changes |= {name: SecretStr(_word_for(name)), f"{name}_file": None}
+            changes |= {name: SecretStr(_word_for(receiver.key, name)), f"{name}_file": None}
     if isinstance(section, Webhook):
         changes["headers"] = {name: SecretStr(WORD) for name in section.headers}
     return receiver.model_copy(
@@ -106,10 +110,13 @@ def without_secrets(receiver: Receiver) -> Receiver:
     )
 
 
-def _word_for(name: str) -> str:
+def _word_for(protocol: str, name: str) -> str:
+    """A word of the form that the protocol asks for."""
     if name.endswith("url"):
         return ADDRESS
-    return SIGNING_KEY if name.endswith("secret") else WORD
+    if name.endswith("secret"):
+        return SIGNING_KEY
+    return f"0:{WORD}" if protocol == "telegram" else WORD
 
 
 class _Wire(httpx.AsyncBaseTransport):
@@ -128,7 +135,7 @@ class _Wire(httpx.AsyncBaseTransport):
                 body=_meaning(content),
             )
         )
-        return httpx.Response(200, json=_ANSWER)
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(_ANSWER).encode()))
 
 
 def _meaning(content: bytes) -> Any:

@@ -34,6 +34,20 @@ from rules.model import (
 CALLER: Final = Party(id="superhero2", name="Captain America")
 CALLEE: Final = Party(id="superhero3", name="Spiderman")
 BETWEEN: Final = "superhero2_user_superhero3"
+TEXT: Final = "Have a look at this photo."
+SEEN_AFTER: Final = timedelta(seconds=2)
+CALL: Final = Message(
+    id=MessageId(1777),
+    conversation_id=BETWEEN,
+    sender=CALLER,
+    receiver=CALLEE,
+    receiver_type="user",
+    category="call",
+    type="audio",
+    action="unanswered",
+    sent_at=PHOTO.sent_at,
+    call=Call(session_id="v1.us.sample", status="unanswered", caller=CALLER, callee=CALLEE),
+)
 LABELS: Final[Labels] = {"sample": "true"}  # a receiver's own routes can tell them apart by it
 IN_GROUP: Final = 3
 IN_SUMMARY: Final = 30
@@ -74,9 +88,7 @@ def sample(
 
 def ended(told: Notification, receipts: Mapping[str, str], *, now: datetime) -> Notification:
     """The end of the alerts that `told` began; `receipts` are what the receiver gave for them."""
-    over = tuple(
-        replace(alert, status=Status.RESOLVED, resolution=RESOLUTION, event_at=now) for alert in told.alerts
-    )
+    over = tuple(resolved(alert, now=now) for alert in told.alerts)
     return replace(
         told,
         id=NotificationId(digest("end", told.id)),
@@ -87,13 +99,10 @@ def ended(told: Notification, receipts: Mapping[str, str], *, now: datetime) -> 
     )
 
 
-def alert_of(rule: Rule, rules: RuleSet, *, now: datetime) -> Alert:
-    """An alert as the rule words it, over the facts that its templates were checked with."""
-    facts = {
-        **KINDS[rule.kind].sample,
-        "rule": {"name": rule.name, "severity": rule.severity.value},
-    }
-    message = _call(now) if rule.kind == "missed_call" else _photo(now)
+def alert_of(rule: Rule, rules: RuleSet) -> Alert:
+    """An alert as the rule words it, over the facts that its templates were checked with: always the same."""
+    facts = {**KINDS[rule.kind].sample, "rule": {"name": rule.name, "severity": rule.severity.value}}
+    message = CALL if rule.kind == "missed_call" else replace(PHOTO, action=None, text=TEXT)
     made = Alert(
         id=AlertId(digest(rules.app, "sample", rule.name)),
         rule=rule.name,
@@ -104,7 +113,7 @@ def alert_of(rule: Rule, rules: RuleSet, *, now: datetime) -> Alert:
         summary=rule.summary(facts),
         conversation_id=message.conversation_id,
         event_at=message.sent_at,
-        first_seen_at=now,
+        first_seen_at=message.sent_at + SEEN_AFTER,
         watched_users=(UserId(CALLEE.id),),
         labels=rule.labels,
         messages=(message,),
@@ -114,19 +123,20 @@ def alert_of(rule: Rule, rules: RuleSet, *, now: datetime) -> Alert:
     return replace(linked, annotations={**linked.annotations, **rule.annotations})
 
 
-def notification_of(alert: Alert, *, receiver: str, now: datetime) -> Notification:
-    """The news of one alert, as a receiver would be told of it by itself."""
+def notification_of(alert: Alert, *, receiver: str) -> Notification:
+    """The news of one alert, as a receiver would be told of it by itself and at once."""
     return Notification(
         id=NotificationId(digest("sample", alert.id, alert.status.value)),
         receiver=receiver,
         kind=Kind.ALERTS,
         status=alert.status,
         alerts=(alert,),
-        created_at=now,
+        created_at=max(alert.first_seen_at, alert.event_at),
     )
 
 
 def resolved(alert: Alert, *, now: datetime) -> Alert:
+    """The same alert when it is over."""
     return replace(alert, status=Status.RESOLVED, resolution=RESOLUTION, event_at=now)
 
 
@@ -180,44 +190,25 @@ def _content(what: Sample, number: int, now: datetime) -> tuple[str, Severity, s
 
 
 def _call(now: datetime) -> Message:
-    call = Call(
-        session_id="v1.us.sample",
-        status="unanswered",
-        caller=CALLER,
-        callee=CALLEE,
-        initiated_at=now - timedelta(seconds=45),
-    )
-    return replace(
-        _between(now), category="call", type="audio", action="unanswered", attachments=(), mentions=(),
-        call=call,
-    )  # fmt: skip
+    assert CALL.call is not None
+    call = replace(CALL.call, initiated_at=now - timedelta(seconds=45))
+    return replace(CALL, sent_at=now.replace(microsecond=0), call=call)
 
 
 def _photo(now: datetime) -> Message:
-    return replace(_between(now), text="Have a look at this photo.", mentions=())
+    return replace(_between(now), text=TEXT)
 
 
 def _mention(now: datetime) -> Message:
-    return replace(
-        _between(now), type="text", attachments=(), text=f"<@uid:{CALLEE.id}>, can you call me back?"
-    )
+    text = f"<@uid:{CALLEE.id}>, can you call me back?"
+    return replace(_between(now), type="text", attachments=(), mentions=(CALLEE.id,), text=text)
 
 
 def _between(now: datetime) -> Message:
-    return replace(
-        PHOTO,
-        id=MessageId(1777),
-        conversation_id=BETWEEN,
-        sender=CALLER,
-        receiver=CALLEE,
-        receiver_type="user",
-        sent_at=now.replace(microsecond=0),
-        action=None,
-        parent_id=None,
-        subject=None,
-        tags=(),
-        moderation=None,
-    )
+    """A photo from one user to the other."""
+    photo = PHOTO.attachments
+    return replace(CALL, category="message", type="image", action=None, call=None, attachments=photo,
+                   sent_at=now.replace(microsecond=0))  # fmt: skip
 
 
 def _linked(alert: Alert, app: str, link: Callable[[Mapping[str, str]], str] | None) -> Alert:

@@ -17,7 +17,7 @@ import trio
 import typer
 
 from monitor.cli.given import AsJson, given, print_json, rule_named, say
-from monitor.clock import Clock, system_wall
+from monitor.clock import Clock
 from monitor.configuration import Configuration
 from monitor.delivery.outbox import attempt
 from monitor.delivery.sinks.base import Delivered, Refused, Settlement
@@ -34,6 +34,7 @@ from monitor.store.values import Notification
 from rules.engine import Rule, RuleSet
 from rules.model import Alert, Status
 
+OVER_AFTER: Final = timedelta(minutes=5)
 CONCLUDE: Final = timedelta(days=1)  # after the last message of a recording: what waits has come to its end
 
 NOTIFY_HELP = """Send a made-up alert to a receiver by the real road: the same code, network and secrets.
@@ -175,14 +176,12 @@ def render(
     is_over: Annotated[bool, typer.Option("--resolved", help="As it is told when it is over.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    configuration, now = given(ctx).configuration(), system_wall()
+    configuration = given(ctx).configuration()
     named = rule_named(configuration.rules, rule)
     chosen = [receiver_named(configuration, name) for name in receiver or ()]
-    alert = (
-        _found(configuration, named, message) if message else alert_of(named, configuration.rules, now=now)
-    )
+    alert = _found(configuration, named, message) if message else alert_of(named, configuration.rules)
     if is_over:
-        alert = resolved(alert, now=now)
+        alert = resolved(alert, now=alert.first_seen_at + OVER_AFTER)
     with quietly(logging.CRITICAL):
         shown = trio.run(_preview, configuration, chosen or configuration.settings.receivers, alert)
     if as_json:
@@ -198,9 +197,8 @@ def render(
 async def _preview(
     configuration: Configuration, receivers: Sequence[Receiver], alert: Alert
 ) -> list[Preview]:
-    clock, app = Clock(), configuration.settings.api.app
-    told = {one.name: notification_of(alert, receiver=one.name, now=clock.wall()) for one in receivers}
-    return [await previewed(one, told[one.name], app=app, clock=clock) for one in receivers]
+    app = configuration.settings.api.app
+    return [await previewed(one, notification_of(alert, receiver=one.name), app=app) for one in receivers]
 
 
 def _found(configuration: Configuration, rule: Rule, files: Sequence[Path]) -> Alert:

@@ -23,6 +23,7 @@ from monitor.clock import Clock
 from monitor.configuration import Configuration
 from monitor.delivery.fleet import Fleet, Post
 from monitor.delivery.outbox import Deliverer
+from monitor.delivery.policy import silenced_by
 from monitor.discovery import Discovery, Found
 from monitor.errors import ConfigError, StoreError
 from monitor.health import Health
@@ -41,7 +42,7 @@ from monitor.store.store import Store, Tx
 from monitor.store.values import UserRow
 from monitor.store.writer import RunSync, Writer
 from monitor.timers import Timers
-from rules.model import ListId, Timer
+from rules.model import Alert, ListId, Timer
 from rules.pace import SURGE
 
 log = structlog.get_logger(__name__)
@@ -197,7 +198,14 @@ class App:
             random=self._outside.random,
             at=self._outside.at,
             observer=self,
+            held_until=self._held_until,
         )
+
+    def _held_until(self, alert: Alert) -> datetime | None:
+        """When the silence ends that takes the alert now; None if none does."""
+        accounts, now = self.intake.accounts, self._outside.clock.wall()
+        silence = silenced_by(alert, accounts.silences, accounts.orders.watch, now)
+        return silence.ends_at if silence else None
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -306,7 +314,7 @@ class App:
     def _took_effect(self, configuration: Configuration) -> None:
         settings, rules = configuration.settings, configuration.rules
         self.metrics.expect(
-            rules=[*rules.fingerprints, notices.BLIND, SURGE], receivers=[r.name for r in settings.receivers]
+            rules=[*rules.fingerprints, *notices.OURS, SURGE], receivers=[r.name for r in settings.receivers]
         )
         self.health.config_error = None
         self.metrics.config_last_reload_successful.set(1)

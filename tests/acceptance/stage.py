@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,6 +42,9 @@ receivers:
 routes:
   - {{receivers: [oncall, ops-hook]}}
 """
+
+
+Wire = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 @dataclass
@@ -84,6 +87,7 @@ class Stage:
     folder: Path
     world: World
     receivers: Receivers = field(default_factory=Receivers)
+    wire: Wire | None = None  #: to receivers of other kinds, in the place of `receivers`
 
     def configuration(self, text: str = CONFIG) -> Configuration:
         file = self.folder / "cometwatch.yaml"
@@ -106,7 +110,9 @@ class Stage:
         store = Store.open(settings.store.url, app=settings.api.app, now=clock.wall)
         async with (
             open_http(transport=transport) as http,
-            Outlets(stream=StringIO(), clock=clock, transport=httpx.MockTransport(self.receivers)) as outlets,
+            Outlets(
+                stream=StringIO(), clock=clock, transport=httpx.MockTransport(self.wire or self.receivers)
+            ) as outlets,
         ):
             with store:
                 outside = Outside(

@@ -361,6 +361,8 @@ class Receiver(Section):
         exactly_one(self, *SINKS)
         if self.fallback and self.fallback.receiver == self.name:
             raise wrong("fallback.receiver is another one than the receiver itself")
+        if self.apprise and (self.addresses == "public" or self.tls != Tls()):
+            raise wrong("addresses and tls don't reach into apprise, which connects by itself: leave them out")
         return self
 
     @property

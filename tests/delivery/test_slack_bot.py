@@ -17,7 +17,7 @@ from monitor.clock import virtual
 from monitor.delivery.outbox import attempt
 from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement
 from monitor.delivery.sinks.post import open_http
-from monitor.delivery.sinks.slack_bot import PATIENCE, SlackBotSink
+from monitor.delivery.sinks.slack_bot import LAST_LOOKS, PATIENCE, SlackBotSink
 from monitor.delivery.sinks.slack_web import PAGE, Place
 from monitor.delivery.values import Receiver
 from monitor.store.values import (
@@ -267,7 +267,7 @@ async def test_a_search_that_fails_for_long_does_not_keep_an_alert_from_people(
     settlement = await desk.insist(told(alert(1)))
     assert isinstance(settlement, Delivered)
     assert settlement.warning
-    assert desk.slack.counted("conversations.history") == PATIENCE
+    assert desk.slack.counted("conversations.history") == PATIENCE - 1 + LAST_LOOKS
     assert len(desk.slack.about(alert(1).id)) == 1
 
 

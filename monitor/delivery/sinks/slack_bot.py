@@ -56,6 +56,10 @@ PATIENCE: Final = 4
 """Sends after which what fires is posted even if no look at the channel succeeds: a few minutes. An alert in
 time is worth more than one that is shown once; the end of one can wait."""
 
+LAST_LOOKS: Final = 3
+"""Looks, one at once after the other, before what fires is posted without one."""
+
+_IN_DOUBT: Final = "it may be there twice, as what was posted can't be looked for"
 _EARLIER: Final = timedelta(minutes=1)  # Slack's clock and ours may differ by so much
 _REFUSED: Final = frozenset({"msg_too_long", "msg_blocks_too_long", "no_text", "too_many_attachments"})
 _GONE: Final = frozenset({"message_not_found", "channel_not_found", "is_archived", "not_in_channel"})
@@ -148,15 +152,18 @@ class _Telling:
         return (mark.subject, mark.receiver) == (self.mark.subject, self.mark.receiver)
 
     async def _looked_for(self, search: Callable[[], Awaitable[Told | None]]) -> Told | None:
-        try:
-            return await search()
-        except (SlackError, PostError) as exc:
-            is_passing = not isinstance(exc, SlackError) or exc.is_passing
-            is_pressing = _is_loud(self._told) and self._told.attempts >= PATIENCE
-            if is_passing and not is_pressing:
-                raise
-            self.warnings.append(f"it may be there twice, as what was posted can't be looked for: {exc}")
-            return None
+        is_pressing = _is_loud(self._told) and self._told.attempts >= PATIENCE
+        for left in reversed(range(LAST_LOOKS if is_pressing else 1)):
+            try:
+                return await search()
+            except (SlackError, PostError) as exc:
+                is_passing = not isinstance(exc, SlackError) or exc.is_passing
+                if is_passing and not is_pressing:
+                    raise
+                if not left or not is_passing:
+                    self.warnings.append(f"{_IN_DOUBT}: {exc}")
+                    break
+        return None
 
     async def _post(self) -> Place:
         return await self._web.post(self._channel, slack.payload(self._told, now=self._now), self.mark)

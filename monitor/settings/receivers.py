@@ -362,7 +362,7 @@ class Receiver(Section):
         if self.fallback and self.fallback.receiver == self.name:
             raise wrong("fallback.receiver is another one than the receiver itself")
         if self.apprise and (self.addresses == "public" or self.tls != Tls()):
-            raise wrong("addresses and tls don't reach into apprise, which connects by itself: leave them out")
+            raise wrong("addresses and tls don't hold for apprise, which connects by itself: leave them out")
         return self
 
     @property

@@ -54,6 +54,7 @@ MAY = {
     "monitor.delivery.backoff": {"rules.model"},
     "monitor.timers": {"rules.model"},
     "monitor.health": {"rules.model"},
+    "monitor.samples": {"rules", "monitor.store.values", "msgspec"},
     "monitor.silencing": {
         "rules.model", "rules.pace", "monitor.delivery.matchers", "monitor.errors", "monitor.settings.forms",
         "monitor.store.values", "msgspec", "pydantic_core",

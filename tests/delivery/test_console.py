@@ -14,10 +14,18 @@ from monitor.clock import Clock
 from monitor.delivery.render import console
 from monitor.delivery.sinks.base import Delivered, RetryAfter
 from monitor.delivery.sinks.console import ConsoleSink
-from monitor.store.values import Kind, Notification
+from monitor.store.values import Ack, Change, Group, Kind, Notification, Opened, Timing
 from monitor.store.writer import inline
 from rules.model import Severity, Status
 from tests.delivery.samples import NOW, a_notification, a_photo_alert, an_alert, notifications
+
+OPENED = Opened(
+    receiver="oncall",
+    group=Group(key="1", labels={"team": "payments", "rule": "missed-call"}),
+    timing=Timing(),
+    subject="g1",
+    anchor_at=NOW,
+)
 
 
 class Terminal(io.StringIO):
@@ -77,6 +85,43 @@ async def test_old_news_is_counted_and_the_command_lists_it() -> None:
     list them  cometwatch outbox list --receiver oncall
 
 """)
+
+
+async def test_a_group_is_told_with_its_others() -> None:
+    told = a_notification(
+        an_alert(),
+        kind=Kind.GROUP,
+        opened=OPENED,
+        others=tuple(a_photo_alert(title=f"Photo {number}") for number in range(12)),
+    )
+    group, alert, _ = (await written(told)).split("\n\n")
+    assert group.splitlines()[:3] == [
+        "👥 rule=missed-call, team=payments: 1 of a group",
+        "    still firing  🔵 Photo 0",
+        "                  🔵 Photo 1",
+    ]
+    assert group.splitlines()[-1].strip() == "and 2 more"
+    assert alert.startswith("🟠 WARNING  Missed call from Captain America\n")
+
+
+async def test_why_it_comes_and_who_looks_after_it() -> None:
+    alert = an_alert()
+    told = a_notification(
+        alert,
+        notes={alert.id: "meant for oncall\nwhich takes nothing"},
+        acks={alert.id: Ack(alert=alert.id, by="anna", at=NOW, comment="calling back")},
+        change=Change.REPEAT,
+    )
+    first, note, looked_after, *_ = (await written(told)).splitlines()
+    assert first == "🔁 still firing: 🟠 WARNING  Missed call from Captain America"
+    assert note == "    note          meant for oncall which takes nothing"
+    assert looked_after == "    looked after  by anna since 2026-11-22 08:02:00 UTC: calling back"
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_a_sample_says_that_nothing_happened(kind: Kind) -> None:
+    text = await written(a_notification(an_alert(), kind=kind, opened=OPENED, is_sample=True))
+    assert text.startswith("SAMPLE, nothing happened: ")
 
 
 async def test_a_terminal_gets_colours_and_brackets_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from monitor.delivery.render import words
-from monitor.store.values import Kind, Notification
+from monitor.store.values import Change, Kind, Notification
 from rules.model import Alert
+
+MOST_OTHERS: Final = 10
 
 
 class Block(NamedTuple):
@@ -21,9 +23,9 @@ class Block(NamedTuple):
 
 
 def blocks(notification: Notification, *, now: datetime) -> tuple[Block, ...]:
-    if notification.kind is Kind.ALERTS:
-        return tuple(_alert(alert, now) for alert in notification.alerts)
-    return (_counts(notification),)
+    if notification.kind in {Kind.SUMMARY, Kind.DIGEST}:
+        return (_counts(notification),)
+    return (*_group(notification), *(_alert(notification, alert, now) for alert in notification.alerts))
 
 
 def text(block: Block) -> str:
@@ -33,10 +35,40 @@ def text(block: Block) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _alert(alert: Alert, now: datetime) -> Block:
+def _group(notification: Notification) -> Iterator[Block]:
+    """What the alerts below it have in common, and which others still fire. Nothing, if told by itself."""
+    if not notification.group:
+        return
+    common = ", ".join(f"{name}={value}" for name, value in sorted(notification.group.items()))
+    others = notification.others
+    facts = [("", f"{words.emoji(alert)} {words.plain(alert.title, 200)}") for alert in others[:MOST_OTHERS]]
+    if len(others) > MOST_OTHERS:
+        facts.append(("", f"and {len(others) - MOST_OTHERS} more"))
+    if facts:
+        facts[0] = ("still firing", facts[0][1])
+    heading = f"{_marks(notification)}👥 {words.plain(common, 200)}: {len(notification.alerts)} of a group"
+    yield Block(heading, "INFO", tuple(facts))
+
+
+def _marks(notification: Notification) -> str:
+    sample = "SAMPLE, nothing happened: " if notification.is_sample else ""
+    return sample + ("🔁 still firing: " if notification.change is Change.REPEAT else "")
+
+
+def _alert(notification: Notification, alert: Alert, now: datetime) -> Block:
     word = words.word(alert)
-    facts = tuple((name, words.plain(value, 500)) for name, value in _facts(alert, now) if value)
-    return Block(f"{words.emoji(alert)} {word}  {words.plain(alert.title, 200)}", word, facts)
+    facts = (*_told(notification, alert), *_facts(alert, now))
+    shown = tuple((name, words.plain(value, 500)) for name, value in facts if value)
+    heading = f"{_marks(notification)}{words.emoji(alert)} {word}  {words.plain(alert.title, 200)}"
+    return Block(heading, word, shown)
+
+
+def _told(notification: Notification, alert: Alert) -> Iterator[tuple[str, str | None]]:
+    """Why it comes to this receiver, and who looks after it."""
+    yield "note", notification.notes.get(alert.id)
+    if ack := notification.acks.get(alert.id):
+        comment = f": {ack.comment}" if ack.comment else ""
+        yield "looked after", f"by {ack.by} since {words.when(ack.at)}{comment}"
 
 
 def _facts(alert: Alert, now: datetime) -> Iterator[tuple[str, str | None]]:
@@ -62,4 +94,5 @@ def _counts(notification: Notification) -> Block:
     rules = tuple(("", line) for line in words.tally(notification.alerts))
     name = shlex.quote(words.plain(notification.receiver, 100))
     listed = ("list them", f"cometwatch outbox list --receiver {name}")
-    return Block(f"📋 {words.headline(notification)}", "INFO", (*rules, listed))
+    heading = f"{_marks(notification)}📋 {words.headline(notification)}"
+    return Block(heading, "INFO", (*rules, listed))

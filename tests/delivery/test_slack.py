@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from monitor.delivery.render import slack
 from monitor.delivery.render.block_kit import mrkdwn
 from monitor.delivery.render.disclosure import disclose
 from monitor.delivery.values import Receiver, TextPolicy
-from monitor.store.values import Kind, Notification
+from monitor.store.values import Ack, Change, Group, Kind, Notification, Opened, Timing
 from rules.model import Alert, AlertId, Party, RuleName, Severity, Status
 from tests.delivery.samples import (
     HOSTILE,
@@ -30,6 +30,7 @@ from tests.delivery.samples import (
     a_notification,
     a_photo,
     a_photo_alert,
+    alerts,
     an_alert,
     golden,
     notifications,
@@ -156,6 +157,85 @@ def test_what_is_no_web_address_is_no_link(link: str) -> None:
     assert "*Runbook:*" not in text
 
 
+# --- groups, and why it comes -----------------------------------------------------------------------
+
+
+def a_group(*alerts: Alert, **changes: Any) -> Notification:
+    group = Group(key='1/{team="payments"}', labels={"team": "payments"})
+    opened = Opened(receiver="oncall", group=group, timing=Timing(), subject="g" * 32, anchor_at=NOW)
+    return a_notification(*alerts, **{"kind": Kind.GROUP, "opened": opened, **changes})
+
+
+def numbered(number: int, **changes: Any) -> Alert:
+    return an_alert(**{"id": AlertId(f"{number:x}" * 32), "title": f"Missed call {number}", **changes})
+
+
+def test_a_group_says_what_is_new_what_is_over_and_what_still_fires() -> None:
+    over = numbered(2, status=Status.RESOLVED, resolution="answered")
+    others = (numbered(3, severity=Severity.CRITICAL), numbered(4))
+    ack = Ack(alert=others[1].id, by="ann", at=NOW)
+    told = a_group(numbered(1), over, others=others, acks={ack.alert: ack})
+    payload = slack.payload(told, now=NOW)
+    assert payload == golden("slack-group")
+
+
+def test_a_follow_up_of_a_group_leaves_out_what_was_known() -> None:
+    payload = slack.follow_up(a_group(numbered(1), others=(numbered(3),)), now=NOW)
+    assert "Missed call 1" in shown(payload)
+    assert "Missed call 3" not in shown(payload)
+
+
+def test_a_repetition_of_a_group_names_all_that_fires() -> None:
+    told = a_group(numbered(1), others=(numbered(3),), change=Change.REPEAT)
+    payload = slack.follow_up(told, now=NOW)
+    assert payload["text"].startswith("🔁 Still firing: 🟠 WARNING: 2 alerts · team=payments")
+    assert shown(payload).startswith("*Still firing*\n")
+    assert {"Missed call 1", "Missed call 3"} <= set(re.findall(r"Missed call \d", shown(payload)))
+
+
+def test_a_large_group_names_ten_and_counts_the_rest() -> None:
+    payload = slack.payload(a_group(*(numbered(n) for n in range(13))), now=NOW)
+    assert payload["blocks"][0]["text"]["text"] == "🟠 WARNING: 13 alerts · team=payments"
+    assert "… and 3 more" in shown(payload)
+
+
+def test_why_it_comes_stands_on_top() -> None:
+    note = "not acknowledged or resolved within 15 min; first sent to oncall"
+    payload = rendered(an_alert(), notes={an_alert().id: note})
+    assert payload["blocks"][1]["text"]["text"] == f"☎️ {note}"
+    assert note in payload["text"]
+
+
+def test_who_has_it_is_shown() -> None:
+    ack = Ack(alert=an_alert().id, by="<!here> ann", at=NOW, comment="calling @here")
+    text = shown(rendered(an_alert(), acks={ack.alert: ack}))
+    assert "👀 <!here> ann has it, since 2026-11-22 08:02:00 UTC: calling @here" in text  # plain_text
+
+
+def test_a_sample_says_that_it_is_one() -> None:
+    payload = rendered(an_alert(), is_sample=True)
+    assert payload["blocks"][0]["text"]["text"].startswith("SAMPLE: 🟠 WARNING: ")
+    assert payload["blocks"][1]["text"]["text"] == "A sample, made to try the road: nothing happened."
+    assert payload["text"].startswith("SAMPLE: ")
+
+
+def test_a_repetition_through_a_webhook_says_that_it_is_one() -> None:
+    payload = rendered(an_alert(), change=Change.REPEAT)
+    assert payload["blocks"][0]["text"]["text"].startswith("🔁 Still firing: 🟠 WARNING: ")
+
+
+def test_a_sum_names_the_worst_that_still_fire_first_and_says_that_the_storm_goes_on() -> None:
+    alerts = [
+        numbered(1, status=Status.RESOLVED, severity=Severity.CRITICAL),
+        numbered(2, severity=Severity.INFO),
+        numbered(3, severity=Severity.CRITICAL),
+    ]
+    text = shown(rendered(*alerts, kind=Kind.SUMMARY, summed_before=3))
+    assert re.findall(r"Missed call (\d)", text) == ["3", "2", "1"]
+    assert "`333333333333`" in text
+    assert "The storm goes on: 3 such messages in the last 10 min" in text
+
+
 # --- hostile text -----------------------------------------------------------------------------------
 
 ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
@@ -224,26 +304,57 @@ def test_a_name_cannot_ping_link_or_forge_a_line() -> None:
 # --- any alert at all -------------------------------------------------------------------------------
 
 
-@given(notifications)
-def test_any_notification_keeps_slacks_limits_and_its_own_counsel(notification: Notification) -> None:
-    payload = slack.payload(notification, now=NOW)
+acks = st.builds(Ack, alert=st.just("a" * 32), by=texts, at=st.just(NOW), comment=texts)
+timed = st.builds(Group, key=texts, labels=st.dictionaries(texts, texts, min_size=1, max_size=3)).map(
+    lambda group: Opened(receiver="oncall", group=group, timing=Timing(), subject="g" * 32, anchor_at=NOW)
+)
+
+
+@st.composite
+def tellings(draw: st.DrawFn) -> Notification:
+    """Any notification with all that may come with it: a group and its others, notes, acknowledgements."""
+    told = draw(notifications)
+    others = draw(st.lists(alerts, max_size=12).map(tuple))
+    named = [alert.id for alert in (*told.alerts, *others)]
+    return replace(
+        told,
+        change=draw(st.sampled_from(Change)),
+        opened=draw(timed) if told.kind is Kind.GROUP else None,
+        others=others if told.kind is Kind.GROUP else (),
+        notes=dict.fromkeys(named, draw(texts)) if draw(st.booleans()) else {},
+        acks=dict.fromkeys(named, draw(acks)) if draw(st.booleans()) else {},
+        is_sample=draw(st.booleans()),
+    )
+
+
+@given(tellings(), st.sampled_from([slack.payload, slack.follow_up]))
+def test_any_notification_keeps_slacks_limits_and_its_own_counsel(
+    notification: Notification, render: Callable[..., dict[str, Any]]
+) -> None:
+    payload = render(notification, now=NOW)
     json.dumps(payload, ensure_ascii=False).encode()  # no unpaired surrogate is left
-    assert 1 <= len(payload["blocks"]) <= 50
-    assert length(payload["text"]) <= 1000
+    assert len(payload["blocks"]) <= 50
+    assert 1 <= length(payload["text"]) <= 1000
     assert length(payload["text"]) + sum(length(o["text"]) for o in text_objects(payload)) < 12_000
     for found in text_objects(payload):
-        if found["type"] == "mrkdwn":
-            assert found["verbatim"] is True
-            rest = OURS.sub("", found["text"])
-            assert "<" not in rest
-            assert ">" not in rest
-            assert not ENTITY.search(rest)
-        else:
-            assert found["emoji"] is False
-            assert all(is_visible(character) for character in found["text"])
+        check_text(found)
     for block in payload["blocks"]:
         check_limits(block)
     assert [b.to_dict() for b in Block.parse_all(payload["blocks"])] == payload["blocks"]
+
+
+def check_text(found: dict[str, Any]) -> None:
+    """Nothing in it but our own marks."""
+    if found["type"] == "mrkdwn":
+        assert found["verbatim"] is True
+        rest = OURS.sub("", found["text"])
+        assert "<" not in rest
+        assert ">" not in rest
+        assert not ENTITY.search(rest)
+        assert not PING.search(rest)
+    else:
+        assert found["emoji"] is False
+        assert all(is_visible(character) for character in found["text"])
 
 
 def check_limits(block: dict[str, Any]) -> None:

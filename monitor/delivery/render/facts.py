@@ -6,7 +6,7 @@ could be a tag or a mention there (`<!channel>`, `<script>`) loses its angle bra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from monitor.delivery.render import words
 from monitor.store.values import Notification
@@ -35,10 +35,15 @@ def facts(alert: Alert, notification: Notification) -> dict[str, str]:
     return {name: tamed for name, text in _facts(alert, notification) if (tamed := tame(text or ""))}
 
 
+def counts(alerts: Sequence[Alert]) -> list[str]:
+    """How many of each rule, a line each."""
+    return [tame(line) for line in words.tally(alerts)]
+
+
 def remarks(alert: Alert) -> dict[str, str]:
     """What the rule's author had to say, but for the links."""
     said = sorted(alert.annotations.items())[:MAX_FACTS]
-    return {name: tame(text) for name, text in said if name not in {"link", *_RUNBOOKS}}
+    return {tame(name, 100): tame(text) for name, text in said if name not in {"link", *_RUNBOOKS}}
 
 
 def links(alert: Alert) -> dict[str, str]:

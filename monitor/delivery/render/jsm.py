@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from monitor.delivery.render import words
-from monitor.delivery.render.facts import facts, links, remarks, tame, title
+from monitor.delivery.render.facts import counts, facts, links, remarks, tame, title
 from monitor.store.values import Change, Kind, Notification
 from rules.model import Alert, Severity, Status, correlation_key
 
@@ -83,7 +84,7 @@ def _close(alias: str, alerts: Sequence[Alert]) -> Request:
 
 def _after(alias: str, action: str, note: str) -> Request:
     return Request(
-        f"/{alias}/{action}?identifierType=alias",
+        f"/{quote(alias, safe='')}/{action}?identifierType=alias",
         {"source": _SOURCE, "note": words.cut(note, MAX_DESCRIPTION)},
     )
 
@@ -106,7 +107,7 @@ def _description(alerts: Sequence[Alert], notification: Notification) -> list[st
     listed = [f"{words.word(alert)} {title(alert)} ({alert.id})" for alert in alerts[:LISTED]]
     more = [f"and {len(alerts) - LISTED} more"] if len(alerts) > LISTED else []
     notes = sorted({tame(note) for note in notification.notes.values()})
-    return [*notes, *words.tally(alerts), "", *listed, *more]
+    return [*notes, *counts(alerts), "", *listed, *more]
 
 
 def _details(alert: Alert, app: str) -> dict[str, str]:

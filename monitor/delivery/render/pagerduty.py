@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from monitor.delivery.render import words
-from monitor.delivery.render.facts import MAX_FACTS, facts, links, remarks, tame, title
+from monitor.delivery.render.facts import MAX_FACTS, counts, facts, links, remarks, tame, title
 from monitor.store.values import Change, Kind, Notification, Opened
 from rules.model import Alert, Severity, Status, correlation_key
 
@@ -61,7 +61,7 @@ def _of_group(notification: Notification, opened: Opened, app: str) -> Event:
             "group": tame(group),
             "count": count,
             **_notes(notification),
-            "rules": words.tally(alerts),
+            "rules": counts(alerts),
             "alerts": _listed(sorted(alerts, key=lambda alert: alert.status is Status.RESOLVED)),
         },
     }
@@ -79,7 +79,7 @@ def _of_sum(notification: Notification, app: str) -> tuple[Event, ...]:
         "timestamp": words.iso(min(alert.event_at for alert in alerts)),
         "custom_details": {
             "severities": words.severities(alerts),
-            "rules": words.tally(alerts),
+            "rules": counts(alerts),
             "when": words.span(alerts),
             "alerts": _listed(alerts),
             "list_them": f"cometwatch outbox list --receiver {tame(notification.receiver, 100)}",
@@ -136,7 +136,7 @@ def _notes(notification: Notification) -> dict[str, str]:
 
 def _more(alert: Alert) -> dict[str, Any]:
     return {
-        "labels": {name: tame(value) for name, value in sorted(alert.labels.items())[:MAX_FACTS]},
+        "labels": {tame(name, 100): tame(value) for name, value in sorted(alert.labels.items())[:MAX_FACTS]},
         "annotations": remarks(alert),
         "alert": alert.id,
         "acknowledge": f"cometwatch ack {alert.id}",

@@ -65,6 +65,7 @@ standing_total counter receiver,change,outcome
 receiver_open gauge receiver
 receiver_failing_seconds gauge receiver
 fallbacks_total counter receiver
+heartbeat_timestamp_seconds gauge heartbeat
 escalations_total counter receiver
 config_last_reload_successful gauge
 config_last_reload_success_timestamp_seconds gauge

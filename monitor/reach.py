@@ -180,17 +180,26 @@ async def first(
         else:
             nursery.cancel_scope.cancel()
 
-    async with trio.open_nursery() as nursery:
-        for address in addresses:
-            failed = trio.Event()
-            nursery.start_soon(attempt, address, failed)
-            with trio.move_on_after(HEAD_START_S):
-                await failed.wait()
-    for late in standing[1:]:  # two at the same moment
-        await late.aclose()
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(HEAD_START_S):
+                    await failed.wait()
+    except BaseException:
+        await _close(standing)
+        raise
+    await _close(standing[1:])  # those of the same moment
     if not standing:
         raise errors[0] if errors else httpcore.ConnectError("the name has no address")
     return standing[0]
+
+
+async def _close(lines: Iterable[httpcore.AsyncNetworkStream]) -> None:
+    with trio.CancelScope(shield=True):  # it takes no time
+        for line in lines:
+            await line.aclose()
 
 
 class _Line(httpcore.AsyncNetworkStream):

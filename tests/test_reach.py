@@ -278,6 +278,22 @@ async def test_of_two_that_stand_at_once_one_is_closed(autojump_clock: trio.test
     assert [line.is_closed for line in made if line is not kept] == [True] * (len(made) - 1)
 
 
+async def test_who_is_cancelled_leaves_no_connection_open(autojump_clock: trio.testing.MockClock) -> None:
+    line = Line()
+
+    async def connect(address: str) -> Line:
+        if address == "dead":
+            await trio.sleep_forever()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return line
+
+    with trio.move_on_after(0.5) as scope:
+        await first(["slow", "dead"], connect)
+    assert scope.cancelled_caught
+    assert line.is_closed
+
+
 async def test_when_none_stands_the_first_error_is_told(autojump_clock: trio.testing.MockClock) -> None:
     async def connect(address: str) -> Line:
         raise httpcore.ConnectError(address)

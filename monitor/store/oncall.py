@@ -41,7 +41,6 @@ DUE_STEPS = (
     .join(alerts, alerts.c.id == escalations.c.alert)
     .where(
         escalations.c.due_at <= bindparam("now"),
-        alerts.c.status == Status.FIRING,
         ~exists().where(acks.c.alert == escalations.c.alert),
     )
     .order_by(escalations.c.due_at, escalations.c.alert, escalations.c.step)
@@ -238,7 +237,7 @@ class OnCall(Telling):
                     and_(
                         entries.c.state == PENDING,
                         _is_old(created_before),
-                        _was_due(now, unclaimed=unclaimed),
+                        _was_due(receiver, now, unclaimed=unclaimed),
                     ),
                 ),
                 ~exists().where(
@@ -342,13 +341,12 @@ def _is_old(created_before: Mapping[Severity, datetime]) -> ColumnElement[bool]:
     return or_(false(), *old)
 
 
-def _was_due(now: datetime, *, unclaimed: bool) -> ColumnElement[bool]:
+def _was_due(receiver: str, now: datetime, *, unclaimed: bool) -> ColumnElement[bool]:
     """It was tried; or could have been, if the receiver was not left alone."""
     tried = exists().where(notifications.c.id == entries.c.notification, notifications.c.attempts > 0)
     if not unclaimed:
         return tried
-    flushed = exists().where(
-        groups.c.receiver == entries.c.receiver, groups.c.key == entries.c.grouped, groups.c.due_at <= now
-    )
-    waits = and_(entries.c.notification.is_(None), or_(entries.c.grouped.is_(None), flushed))
+    flushed = select(groups.c.key).where(groups.c.receiver == receiver, groups.c.due_at <= now)
+    is_due = or_(entries.c.grouped.is_(None), entries.c.grouped.in_(flushed))
+    waits = and_(entries.c.notification.is_(None), is_due)
     return or_(tried, waits)

@@ -52,6 +52,12 @@ OFFER: Final = 500
 OFFER_SUMMED: Final = 1_000
 """And most of those that are summed: a storm of some minutes should be one sum, not ten."""
 
+OFFER_CRITICAL: Final = 50
+"""Most critical ones that are offered though older ones than fit wait before them."""
+
+OFFER_FOR_SUM: Final = 2_500
+"""And once a sum of them is due, so that a storm is few of them: as many as need little memory."""
+
 SUMS: Final = frozenset({Kind.SUMMARY, Kind.DIGEST})
 
 PENDING, DELIVERED, DEAD, DROPPED = (
@@ -138,6 +144,9 @@ WAITING = (
     .order_by(entries.c.id)
     .limit(bindparam("most"))
 )
+WAITING_CRITICAL = WAITING.where(
+    alerts.c.severity == Severity.CRITICAL, entries.c.status == Status.FIRING, entries.c.late.is_(False)
+)
 DUE_GROUPS = (
     select(groups)
     .where(groups.c.receiver == bindparam("to"), groups.c.due_at <= bindparam("now"))
@@ -150,9 +159,16 @@ WAITING_OF_GROUP = (
     .order_by(entries.c.id)
     .limit(bindparam("most"))
 )
+# As a list of keys, made once: joined, SQLite asks for every entry whether any group at all is due.
 WAITING_OF_DUE_GROUPS = (
-    OFFERED.join(groups, and_(groups.c.receiver == entries.c.receiver, groups.c.key == entries.c.grouped))
-    .where(UNCLAIMED, groups.c.due_at <= bindparam("now"))
+    OFFERED.where(
+        UNCLAIMED,
+        entries.c.grouped.in_(
+            select(groups.c.key).where(
+                groups.c.receiver == bindparam("to"), groups.c.due_at <= bindparam("now")
+            )
+        ),
+    )
     .order_by(entries.c.id)
     .limit(bindparam("most"))
 )
@@ -206,7 +222,8 @@ class Outbox(Telling):
         2. Else a group that is due: all that waits of it, up to 500 entries, as one notification.
         3. Else up to 500 entries that are in no notification and no group, and up to 1,000 summed ones, are
            offered to `choose`, oldest first; its bundle is stored as a notification with a fresh id before it
-           is returned. If more than `most_groups` groups are due, theirs are offered too: a storm.
+           is returned. If more than `most_groups` groups are due, theirs are offered too: a storm. For a
+           summary or a digest up to 2,500 are offered.
 
         While `most_claimed` or more are claimed, only those are offered, due or not, the one that was tried
         longest ago first: they take turns in finding out whether the receiver answers.
@@ -340,8 +357,11 @@ class Outbox(Telling):
         *,
         is_storm: bool,
     ) -> Row | None:
-        offered = self._waiting(receiver, now, with_groups=is_storm)
+        offered = self._waiting(receiver, now, OFFER, with_groups=is_storm)
         bundle = choose(offered) if offered else None
+        if bundle is not None and bundle.kind in SUMS and len(offered) >= OFFER:
+            offered = self._waiting(receiver, now, OFFER_FOR_SUM, with_groups=is_storm)
+            bundle = choose(offered)
         if bundle is None:
             return None
         if not bundle.entries or not {entry.id for entry in offered}.issuperset(bundle.entries):
@@ -351,16 +371,19 @@ class Outbox(Telling):
             self._tend_groups_of(bundle.entries)
         return row
 
-    def _waiting(self, receiver: str, now: datetime, *, with_groups: bool) -> list[Waiting]:
+    def _waiting(self, receiver: str, now: datetime, most: int, *, with_groups: bool) -> list[Waiting]:
         # Summed ones wait long and may be many: asked for apart, they never stand in the way of the others.
+        # In the same way nothing stands in the way of what is critical.
+        of_sums = max(most, OFFER_SUMMED)
         asked: list[tuple[Select[Any], Row]] = [
-            (WAITING, {"to": receiver, "summed": summed, "most": most})
-            for summed, most in ((False, OFFER), (True, OFFER_SUMMED))
+            (WAITING, {"to": receiver, "summed": False, "most": most}),
+            (WAITING, {"to": receiver, "summed": True, "most": of_sums}),
+            (WAITING_CRITICAL, {"to": receiver, "summed": False, "most": OFFER_CRITICAL}),
         ]
         if with_groups:
-            asked.append((WAITING_OF_DUE_GROUPS, {"to": receiver, "now": now, "most": OFFER_SUMMED}))
-        found = [_waiting_of(row) for one, which in asked for row in self._run(one, which).mappings()]
-        return sorted(found, key=attrgetter("id"))
+            asked.append((WAITING_OF_DUE_GROUPS, {"to": receiver, "now": now, "most": of_sums}))
+        found = (_waiting_of(row) for one, which in asked for row in self._run(one, which).mappings())
+        return sorted({one.id: one for one in found}.values(), key=attrgetter("id"))
 
     def _lease(self, row: Row, now: datetime, until: datetime) -> Notification:
         self._run(LEASE, {"of_id": row["id"], "now": now, "until": until})

@@ -252,7 +252,7 @@ notifications = Table(
     Column("subject", Text),  # of the group that it tells of
     Column("tried_at", Instant),  # when the last send began
     Index(None, "receiver", "state", "due_at"),
-    Index(None, "receiver", "subject"),
+    Index(None, "receiver", "subject", "state"),
     Index(None, "receiver", "kind", "created_at"),
 )
 

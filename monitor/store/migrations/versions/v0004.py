@@ -41,7 +41,9 @@ def _widen_alerts() -> None:
 def _widen_notifications() -> None:
     op.add_column("notifications", sa.Column("subject", sa.Text()))
     op.add_column("notifications", sa.Column("tried_at", sa.BigInteger()))
-    op.create_index(op.f("ix_notifications_receiver_subject"), "notifications", ["receiver", "subject"])
+    op.create_index(
+        op.f("ix_notifications_receiver_subject_state"), "notifications", ["receiver", "subject", "state"]
+    )
     op.create_index(
         op.f("ix_notifications_receiver_kind_created_at"),
         "notifications",

@@ -49,6 +49,10 @@ DEADLINES: Final[Mapping[Severity, timedelta]] = {
 FAILING_AFTER: Final = timedelta(minutes=2)
 """A receiver that is only probed for so long is told of: shorter troubles pass without anybody's doing."""
 
+WALKING: Final = 20
+"""Going through all that waits takes a twentieth of the time at most: 100,000 alerts are a second's work."""
+
+WALKS_AFTER_S: Final = 30.0
 AT_ONCE: Final = 500  # alerts in one transaction; the next round goes on
 TOLD: Final = 1000  # receivers' troubles that may be under way; far more than there are receivers
 
@@ -84,6 +88,7 @@ class OnCall:
         self._receivers = receivers
         self._metrics = metrics
         self._held_by: frozenset[int] = frozenset()  #: silences in force whose beginning was dealt with
+        self._walks_again_at = float("-inf")  #: monotonic; through all that waits
         self._failing: dict[str, Alert] | None = None  #: what was told of receivers; None: not yet read
 
     async def look_after(self) -> None:
@@ -96,9 +101,13 @@ class OnCall:
         await self._begin_silences(silences, now)
         await self._end_silences(silences, now)
         await self._escalate(silences, now)
-        await self._fall_back(silences, now)
         await self._tell_of_receivers(silences, now)
-        await self._show(now)
+        began = self._clock.monotonic()
+        if began >= self._walks_again_at:
+            await self._fall_back(silences, now)
+            await self._show(now)
+            took = self._clock.monotonic() - began
+            self._walks_again_at = began + min(WALKING * took, WALKS_AFTER_S)
 
     # --- silences -----------------------------------------------------------------------------------------
 

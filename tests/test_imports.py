@@ -125,6 +125,10 @@ MAY = {
     },
     "monitor.outgoing": {"monitor.reach", "httpx", "httpcore"},
     "monitor.reach": {"trio", "httpcore"},
+    "monitor.preview": {
+        *SHARED, "rules.model", "monitor.delivery", "monitor.outlets", "monitor.settings",
+        "monitor.store.values", "httpx", "msgspec", "pydantic",
+    },
     "monitor.probe": {"monitor.errors"},
     "monitor.server": {"monitor.errors", "trio", "starlette", "hypercorn"},
     "monitor.simulator": {"starlette", "trio"},

@@ -79,7 +79,7 @@ async def test_an_end_says_why() -> None:
 async def test_old_news_is_counted_and_the_command_lists_it() -> None:
     text = await written(a_notification(an_alert(), a_photo_alert(), kind=Kind.DIGEST))
     assert text == snapshot("""\
-📋 2 alerts found late: old news, not a page
+📋 2 alerts told late: old news, not a page
                missed-call: 1
                attachment: 1
     list them  cometwatch outbox list --receiver oncall

@@ -82,8 +82,8 @@ def test_a_summary_counts_and_says_how_to_list() -> None:
 
 def test_a_digest_says_that_it_is_old_news() -> None:
     payload = rendered(an_alert(), kind=Kind.DIGEST)
-    assert payload["blocks"][0]["text"]["text"] == "🕰️ 1 alert found late: old news, not a page"
-    assert payload["text"] == "1 alert found late: old news, not a page. missed-call: 1"
+    assert payload["blocks"][0]["text"]["text"] == "🕰️ 1 alert told late: old news, not a page"
+    assert payload["text"] == "1 alert told late: old news, not a page. missed-call: 1"
 
 
 # --- what a person needs ----------------------------------------------------------------------------

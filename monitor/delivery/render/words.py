@@ -170,7 +170,7 @@ def headline(notification: Notification) -> str:
     count = len(notification.alerts)
     alerts = "1 alert" if count == 1 else f"{count} alerts"
     if notification.kind is Kind.DIGEST:
-        return f"{alerts} found late: old news, not a page"
+        return f"{alerts} told late: old news, not a page"
     return f"{alerts} waited to be sent"
 
 

@@ -28,10 +28,11 @@ def shows(
     if notification.kind in _SUMS and traits.reasserts is None:
         return ()  # what is shown of them elsewhere is brought up to date by the store
     kept = {**notification.receipts, **receipts}
+    is_told_again = traits.follows or traits.reasserts is not None
     if notification.opened is not None and notification.group:
         row = _of_group(notification, notification.opened, traits, kept, now)
-        return (row,) if traits.follows or notification.opened.timing.repeat is not None else ()
-    is_kept = traits.follows or traits.reasserts is not None or notification.opened is not None
+        return (row,) if is_told_again or notification.opened.timing.repeat is not None else ()
+    is_kept = is_told_again or notification.opened is not None
     rows = (_of_alert(alert, notification, traits, kept, now) for alert in notification.alerts)
     return tuple(rows) if is_kept else ()
 

@@ -151,6 +151,13 @@ def test_a_group_is_one_row_due_at_the_tick_that_repeats_it() -> None:
     assert (row.due_at, row.change) == (NOW - 2 * MINUTE + HOUR, Change.REPEAT)
 
 
+def test_a_group_that_never_repeats_is_asserted_where_it_would_be_forgotten() -> None:
+    told = group(LASTS, of=opened(timing=Timing(interval=5 * MINUTE)))
+    row = shown(told, ALERTMANAGER)
+    assert (row.subject, row.due_at, row.change) == ("s1", NOW + MINUTE, Change.REASSERT)
+    assert shows(told, HOOK, NO_RECEIPTS, now=NOW) == ()
+
+
 def test_a_repeat_waits_for_the_tick_after_its_interval() -> None:
     odd = replace(EVERY, repeat=12 * MINUTE)
     assert shown(group(LASTS, of=opened(timing=odd, anchor_at=NOW)), SLACK).due_at == NOW + 15 * MINUTE

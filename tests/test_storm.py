@@ -6,15 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from random import Random
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from monitor.clock import virtual
+from monitor.delivery.outbox import Deliverer
 from monitor.delivery.policy import RouteSpec, bundle
+from monitor.delivery.sinks.base import Delivered, Traits
+from monitor.delivery.values import Receiver
 from monitor.evaluation import Orders, calm, evaluate
+from monitor.store.outbox import OFFER_FOR_SUM
 from monitor.store.store import Store
-from monitor.store.values import Commit, EntryState, Fate, Kind, Notification
-from rules.model import MessageId, Status, UserId
+from monitor.store.values import Commit, EntryState, Fate, Finding, Kind, Notification, Route
+from monitor.store.writer import Writer, inline
+from rules.model import Alert, AlertId, MessageId, Severity, Status, UserId
 from rules.pace import SURGE
+from tests.delivery.samples import an_alert
 from tests.rules.builders import NOON, a_message, rules_of
 from tests.store.building import WallClock, in_memory
 
@@ -122,3 +132,83 @@ def test_a_storm_seen_again_is_no_second_storm(running: Running) -> None:
     with running.store.write() as tx:
         assert evaluate(tx, ORDERS, messages=again, now=at, commit=Commit()).committed.fresh == ()
     assert running.store.entries(limit=1000) == before
+
+
+# --- more than any pacing expects: 10,000 alerts of all rules in a minute, a message a second ---------------
+
+RUSH_S, IN_ALL, CRITICALS = 60, 10_000, 10
+
+
+@dataclass
+class Hearing:
+    """A receiver that takes everything, and when it took it."""
+
+    traits: Traits
+    told: list[tuple[float, Notification]]
+
+    async def send(self, notification: Notification) -> Delivered:
+        await trio.lowlevel.checkpoint()
+        self.told.append((trio.current_time(), notification))
+        return Delivered()
+
+    def of(self, kind: Kind) -> list[Notification]:
+        return [notification for _, notification in self.told if notification.kind is kind]
+
+    @property
+    def alerts(self) -> int:
+        return sum(len(notification.alerts) for _, notification in self.told)
+
+
+def rush(second: int, now: datetime) -> tuple[Alert, ...]:
+    """What is found in one second, every thousandth of it all critical."""
+    first, last = (IN_ALL * moment // RUSH_S for moment in (second, second + 1))
+    return tuple(
+        an_alert(
+            id=AlertId(f"{number:032}"),
+            event_at=now,
+            first_seen_at=now,
+            severity=Severity.WARNING if number % (IN_ALL // CRITICALS) else Severity.CRITICAL,
+        )
+        for number in range(first, last)
+    )
+
+
+async def test_of_ten_thousand_alerts_in_a_minute_people_see_a_handful_and_nothing_is_lost(
+    autojump_clock: MockClock,
+) -> None:
+    clock = virtual(NOON)
+    people, machine = Hearing(Traits(people=True), []), Hearing(Traits(people=False), [])
+    with Store.open("sqlite://", app="app", now=clock.wall) as store:
+        async with trio.open_nursery() as nursery:
+            writer = Writer(store, run_sync=inline)
+            await nursery.start(writer.run)
+            employed = [
+                Deliverer(
+                    receiver=Receiver(name=name), sink=sink, writer=writer, clock=clock, random=Random(1)
+                )
+                for name, sink in (("oncall", people), ("hook", machine))
+            ]
+            for deliverer in employed:
+                await nursery.start(deliverer.run)
+            for second in range(RUSH_S):
+                to = (Route(receiver="oncall"), Route(receiver="hook"))
+                found = tuple(Finding(alert=alert, routes=to) for alert in rush(second, clock.wall()))
+                await writer.submit(lambda tx, found=found: tx.commit(Commit(findings=found)))  # type: ignore[misc]  # mypy gives up on the lambda's default
+                for deliverer in employed:
+                    deliverer.nudge()
+                await trio.sleep(1)
+            await trio.sleep(10 * 60)
+            nursery.cancel_scope.cancel()
+        ledger = store.ledger()
+    assert (ledger.alerts, ledger.entries[EntryState.DELIVERED]) == (IN_ALL, 2 * IN_ALL)
+    assert (people.alerts, machine.alerts) == (IN_ALL, IN_ALL)
+    assert len(people.of(Kind.SUMMARY)) <= 6
+    assert len(people.of(Kind.ALERTS)) <= CRITICALS + 1
+    assert max(len(notification.alerts) for _, notification in people.told) <= OFFER_FOR_SUM
+    alone = [
+        at
+        for at, told in people.told
+        if told.alerts[0].severity is Severity.CRITICAL and len(told.alerts) == 1
+    ]
+    assert len(alone) == CRITICALS
+    assert max(alone) < RUSH_S

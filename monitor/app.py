@@ -23,9 +23,10 @@ from monitor.clock import Clock
 from monitor.configuration import Configuration
 from monitor.delivery.fleet import Fleet, Post
 from monitor.delivery.outbox import Deliverer
-from monitor.delivery.policy import silenced_by
+from monitor.delivery.policy import decide, silenced_by
 from monitor.discovery import Discovery, Found
 from monitor.errors import ConfigError, StoreError
+from monitor.evaluation import Orders
 from monitor.health import Health
 from monitor.heartbeat import Beat, Heart, Hearts
 from monitor.intake import Intake
@@ -39,16 +40,17 @@ from monitor.settings.model import Settings
 from monitor.settings.receivers import Receiver as ReceiverSettings
 from monitor.source.client import Client, base_url
 from monitor.store.store import Store, Tx
-from monitor.store.values import UserRow
+from monitor.store.values import Commit, UserRow
 from monitor.store.writer import RunSync, Writer
 from monitor.timers import Timers
-from rules.model import Alert, ListId, Timer
+from rules.model import Alert, ListId, RuleName, Status, Timer
 from rules.pace import SURGE
 
 log = structlog.get_logger(__name__)
 
 BEGINNING: Final = datetime.fromtimestamp(0, UTC)
 # What a running process can't exchange without losing its place: it says so and goes on as before.
+MOST_WITHDRAWN: Final = 1_000  # alerts of one rule that are ended when it is removed
 FIXED: Final = ("api", "poll", "store", "server", "log")
 
 
@@ -286,6 +288,8 @@ class App:
             closed = tx.adopt_rules(orders.rules.fingerprints)
             if closed:
                 log.info("rules.closed", rules=list(closed))
+            removed = [rule for rule in closed if rule not in orders.rules.fingerprints]
+            self._withdraw(tx, removed, orders, now)
             is_moved = tx.adopt_source(settings.watch.source)
             since = read_up_to(before, rate=settings.api.requests_per_minute / WINDOW_S) if is_moved else None
             if is_moved:
@@ -310,6 +314,19 @@ class App:
             self.intake.unfollow(followed - terms.keys())
             self.intake.wish(terms)
             self.intake.follow(rows, wishes=terms, new=new)
+
+    def _withdraw(self, tx: Tx, removed: Iterable[RuleName], orders: Orders, now: datetime) -> None:
+        """End what still fires of rules that nobody will ask any more, where it was told."""
+        firing = (one for rule in removed for one in self.store.alerts(MOST_WITHDRAWN, Status.FIRING, rule))
+        findings = decide(
+            [notices.withdrawn(alert, now=now) for alert in firing if alert.lasts],
+            routes=orders.routes,
+            watch=orders.watch,
+            silences=(),
+            now=now,
+            max_age=orders.max_age,
+        )
+        tx.commit(Commit(findings=findings))
 
     def _took_effect(self, configuration: Configuration) -> None:
         settings, rules = configuration.settings, configuration.rules

@@ -111,3 +111,8 @@ def _still(sent: int) -> str:
     if not sent:
         return "none of which still fires"
     return f"{sent} of which still {'fires' if sent == 1 else 'fire'}: told now"
+
+
+def withdrawn(alert: Alert, *, now: datetime) -> Alert:
+    """The end of an alert whose rule was removed: nothing would ever tell that it is over."""
+    return replace(alert, status=Status.RESOLVED, event_at=now, resolution="its rule was removed")

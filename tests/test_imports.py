@@ -116,8 +116,8 @@ MAY = {
     },
     "monitor.heartbeat": {*SHARED, *LOUD, "rules.model", "monitor.web.view"},
     "monitor.settings": {
-        "monitor.delivery.matchers", "rules.model", "rules.text", "monitor.errors", "pydantic", "pydantic_core", "pydantic_settings",
-        "yaml",
+        "monitor.delivery.matchers", "rules.model", "rules.text", "monitor.errors", "pydantic",
+        "pydantic_core", "pydantic_settings", "yaml",
     },
     "monitor.web": {
         *SHARED, *LOUD, "rules.model", "monitor.silencing", "monitor.store", "starlette",

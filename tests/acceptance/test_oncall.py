@@ -207,6 +207,18 @@ async def test_who_was_told_is_told_of_the_end_wherever_routes_lead_by_then(
         assert town.lead_heard("flood") == []
 
 
+async def test_what_a_removed_rule_told_is_over(town: Town, stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.monitor(TO_BOT) as app:
+        await until(10)
+        flood(stage)
+        await until(25)
+        (stage.folder / "rules.yaml").write_text("rules: []\n", encoding="utf-8")
+        assert await app.reload("by the test")
+        await until(40)
+        [post] = town.posts
+        assert "its rule was removed" in shown(post)
+
+
 async def test_signs_of_life_stop_when_cometchat_or_a_receiver_does(
     town: Town, stage: Stage, autojump_clock: MockClock
 ) -> None:

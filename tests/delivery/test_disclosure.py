@@ -38,6 +38,12 @@ def test_text_leaves_as_far_as_the_policy_says(
     assert told.alerts[0].messages[0].text == shown
 
 
+def test_what_a_group_told_before_is_kept_in_as_well() -> None:
+    told = disclose(a_notification(others=(a_photo_alert(),)), Receiver(name="r"))
+    assert TEXT not in repr(told.others)
+    assert MEDIA_URL not in repr(told.others)
+
+
 @pytest.mark.parametrize(("links", "url"), [(False, None), (True, MEDIA_URL)])
 def test_media_links_leave_only_if_allowed(links: bool, url: str | None) -> None:
     told = disclose(a_notification(a_photo_alert()), Receiver(name="r", links=links))

@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli.given import AsJson, Given, given, print_json
 from monitor.configuration import Configuration, complete, rule_files
-from monitor.delivery.policy import RouteSpec
+from monitor.delivery.policy import RouteSpec, places
 from monitor.feasibility import broken_promises, seldom_updates
 from monitor.settings import Reader, Settings, SettingsError, redacted, schema
 from rules import spec
@@ -177,7 +177,8 @@ def unreachable(
 
 def _reaches(rule: Rule, labels: Labels, routes: Sequence[RouteSpec]) -> bool:
     own = {"rule": str(rule.name), "severity": rule.severity.value}
-    return any(route.takes({**rule.labels, **labels, **own}) for route in routes)
+    found = places({**rule.labels, **labels, **own}, routes, now=None)
+    return any(place.receivers for place in found)
 
 
 def _count(number: int, word: str) -> str:

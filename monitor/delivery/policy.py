@@ -16,6 +16,7 @@ from monitor.delivery.matchers import takes
 from monitor.delivery.routing import (
     Calendar,
     Lane,
+    Place,
     RouteSpec,
     Tried,
     explained,
@@ -38,6 +39,7 @@ __all__ = [
     "SUM_EVERY",
     "Calendar",
     "Lane",
+    "Place",
     "RouteSpec",
     "Tried",
     "bundle",
@@ -46,6 +48,7 @@ __all__ = [
     "holding",
     "label_sets",
     "lanes",
+    "places",
     "route",
     "shows",
     "silenced_by",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from monitor.delivery.policy import RouteSpec
+from monitor.delivery.policy import Place, RouteSpec, places
 from rules.engine import Rule
 from rules.model import Labels
 
@@ -50,7 +50,6 @@ def graph(rules: Sequence[Rule], routes: Sequence[RouteSpec], people: Sequence[L
         nodes.setdefault(target.id, target)
         edges[Edge(source.id, target.id, is_sure)] = None
 
-    stations = [_route(number, spec) for number, spec in enumerate(routes, 1)]
     for rule in rules:
         mode = " (shadow)" if rule.pacing.shadow else ""
         node = Node(f"rule {rule.name}", f"{rule.name}{mode}\n{rule.kind}", "rule")
@@ -60,48 +59,54 @@ def graph(rules: Sequence[Rule], routes: Sequence[RouteSpec], people: Sequence[L
         labels = _labels(rule, routes)
         join(node, labels)
         taken = reach(rule, routes, people)
-        for number, is_sure in taken.items():
-            join(labels, stations[number], is_sure=is_sure)
-            for receiver in routes[number].receivers:
-                join(stations[number], Node(f"receiver {receiver}", receiver, "receiver"))
+        for place, is_sure in taken:
+            station = _route(place)
+            join(labels, station, is_sure=is_sure)
+            for receiver in place.receivers:
+                join(station, Node(f"receiver {receiver}", receiver, "receiver"))
+            if not place.receivers:
+                join(station, Node(NOWHERE, "recorded, not sent", "receiver"))
         if not taken:
             join(labels, Node(NOWHERE, "recorded, not sent", "receiver"))
     return Graph(tuple(nodes.values()), tuple(edges))
 
 
-def reach(rule: Rule, routes: Sequence[RouteSpec], people: Sequence[Labels]) -> Mapping[int, bool]:
-    """The routes that take alerts of a rule, by their place: True if those of every watched user."""
+def reach(rule: Rule, routes: Sequence[RouteSpec], people: Sequence[Labels]) -> list[tuple[Place, bool]]:
+    """The routes that take alerts of a rule, at some hour: True with those of every watched user."""
     own = {"rule": str(rule.name), "severity": rule.severity.value}
     sets = [{**rule.labels, **labels, **own} for labels in people] or [{**rule.labels, **own}]
-    ways = [list(_taking(labels, routes)) for labels in sets]
-    return {
-        number: all(number in way for way in ways)
-        for number in range(len(routes))
-        if any(number in way for way in ways)
-    }
+    ways = [{place.path: place for place in places(labels, routes, now=None)} for labels in sets]
+    found = {path: place for way in ways for path, place in way.items()}
+    return [(found[path], all(path in way for way in ways)) for path in sorted(found, key=_in_order)]
 
 
-def _taking(labels: Labels, routes: Sequence[RouteSpec]) -> Iterator[int]:
-    for number, spec in enumerate(routes):
-        if spec.takes(labels):
-            yield number
-            if not spec.continue_:
-                return
+def _in_order(path: str) -> list[int]:
+    return [int(number) for number in path.split(".")]
 
 
 def _labels(rule: Rule, routes: Sequence[RouteSpec]) -> Node:
     """What routes can see of a rule; its name only if a route asks for it."""
     told = {"severity": rule.severity.value, **rule.labels}
-    if any("rule" in spec.match for spec in routes):
+    if any(map(_asks_for_rule, routes)):
         told["rule"] = rule.name
     words = "\n".join(f"{key}={value}" for key, value in sorted(told.items()))
     return Node(f"labels {words}", words, "labels")
 
 
-def _route(number: int, spec: RouteSpec) -> Node:
-    wants = [f"{key}: {' or '.join(values)}" for key, values in spec.match.items()] or ["takes everything"]
+def _asks_for_rule(spec: RouteSpec) -> bool:
+    asked = {*spec.match, *(matcher.label for matcher in spec.matchers)}
+    return "rule" in asked or any(map(_asks_for_rule, spec.routes))
+
+
+def _route(place: Place) -> Node:
+    spec = place.spec
+    wants = [f"{key}: {' or '.join(values)}" for key, values in spec.match.items()]
+    wants = [*wants, *map(str, spec.matchers)] or ["takes everything"]
+    hours = [f"during {spec.during.name}"] if spec.during else []
+    hours += [f"not during {spec.except_.name}"] if spec.except_ else []
     further = ["and the next ones are asked too"] if spec.continue_ else []
-    return Node(f"route {number}", "\n".join([f"route {number}", *wants, *further]), "route")
+    words = "\n".join([f"route {place.path}", *wants, *hours, *further])
+    return Node(f"route {place.path}", words, "route")
 
 
 # --- written ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from monitor.delivery.policy import RouteSpec
 from monitor.explain.graph import NOWHERE, Format, Graph, graph, written
+from monitor.store.values import Matcher, Operator
 from rules.model import Labels
 from tests.rules.builders import rules_of
 
@@ -82,3 +83,12 @@ def test_written_for_graphviz() -> None:
     assert '  n0 [label="calls\\nmissed_call", shape=box];' in lines
     assert any(line.endswith('[style=dashed, label="some users"];') for line in lines)
     assert 'say \\"hi\\" & <go>' in text
+
+
+def test_routes_within_others_are_drawn_by_their_path_with_what_they_have_from_them() -> None:
+    office = RouteSpec(matchers=(Matcher(label="team", operator=Operator.LIKE, value="pay.*"),))
+    quiet = RouteSpec(match={"severity": ("info",)})
+    found = drawn((RouteSpec(receivers=("pay",), routes=(office,)), quiet))
+    (inner,) = [node for node in found.nodes if node.id == "route 1.1"]
+    assert inner.words == 'route 1.1\nteam=~"pay.*"'
+    assert ("route 1.1", "receiver pay") in {(edge.source, edge.target) for edge in found.edges}

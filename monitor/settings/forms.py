@@ -156,7 +156,7 @@ def web_address(value: str) -> str:
     if not usable or re.search(r"[\s\x00-\x1f]", value):
         raise wrong("expected an address that begins with https:// (or http://) and names a host")
     if parts.username or parts.password:
-        raise wrong("no user or password in the address: give them by header_files, or username and password_file")
+        raise wrong("no user or password in the address: use header_files, or username and password_file")
     return value
 
 

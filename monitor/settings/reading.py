@@ -230,6 +230,11 @@ class Reader:
             yield Problem(
                 place, f'region "{settings.api.region}" is not one we know ({known})', is_warning=True
             )
+        for number, route in enumerate(settings.routes):
+            if route.group_by == ():
+                message = "group_by: [] groups nothing; Alertmanager makes one group of everything of it"
+                example = "group_by: [rule]"
+                yield Problem(self.place(("routes", number, "group_by")), message, example, is_warning=True)
         if not settings.receivers:
             place = self.place(("receivers",))
             yield Problem(

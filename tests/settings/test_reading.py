@@ -383,3 +383,12 @@ def test_the_schema_takes_what_we_take() -> None:
 def test_the_schema_refuses_unknown_keys() -> None:
     documented = yaml.safe_load(DOCUMENTED) | {"pol": {}}
     assert not jsonschema.Draft202012Validator(schema()).is_valid(documented)
+
+
+def test_a_group_of_everything_is_not_what_an_empty_list_means_here(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path, f"{LEAST}\nreceivers: [{{name: a, console: }}]\nroutes: [{{receivers: [a], group_by: []}}]"
+    )
+    [only] = settings.warnings
+    assert "groups nothing" in only.message
+    assert only.place.line > 0

@@ -67,13 +67,13 @@ def test_the_cohorts_that_the_sample_shows_in_comments_are_accepted(tmp_path: Pa
     assert [cohort.name for cohort in cohorts] == ["vip", "agents", "support", "helpers"]
 
 
-def settings(model: type[BaseModel]) -> Iterator[str]:
+def settings(model: type[BaseModel], within: tuple[type[BaseModel], ...] = ()) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield field.alias or name
         for module, inner in re.findall(r"(monitor\.settings\.\w+)\.(\w+)", str(field.annotation)):
             found = getattr(__import__(module, fromlist=[inner]), inner)
-            if issubclass(found, BaseModel):
-                yield from settings(found)
+            if issubclass(found, BaseModel) and found not in {model, *within}:  # routes hold routes
+                yield from settings(found, (model, *within))
 
 
 def test_the_sample_shows_the_defaults() -> None:

@@ -12,7 +12,7 @@ import trio
 
 from monitor.clock import virtual
 from monitor.delivery.outbox import Deliverer
-from monitor.delivery.sinks import Delivered, Settlement, Traits
+from monitor.delivery.sinks import Delivered, Settlement, Sink, Traits
 from monitor.delivery.values import Receiver
 from monitor.store.store import Store
 from monitor.store.values import Commit, EntryState, Finding, Notification, NotificationId, Route
@@ -86,7 +86,7 @@ class House:
         self.observed = Observed()
         self.points: list[str] = []
 
-    def deliverer(self, sink: Spy, receiver: Receiver = FAST, **changes: Any) -> Deliverer:
+    def deliverer(self, sink: Sink, receiver: Receiver = FAST, **changes: Any) -> Deliverer:
         facts: dict[str, Any] = {
             "receiver": receiver,
             "sink": sink,

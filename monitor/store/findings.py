@@ -7,22 +7,29 @@ from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, false, func, insert, or_, select, update
 
 from rules.model import AlertId, Status
 
 from .groups import Joining
 from .part import Row
-from .tables import alerts, chunks, entries, escalations, reasons, tombstones
-from .telling import Telling
+from .tables import alerts, chunks, entries, escalations, notifications, reasons, tombstones
+from .telling import SUMS, Telling
 from .values import Commit, EntryState, Finding, Known, Reason, Route, is_news
 
 STORED = select(alerts.c.id, alerts.c.status, alerts.c.revision, alerts.c.firing).where(
     alerts.c.id.in_(bindparam("ids", expanding=True))
 )
 BURIED = select(tombstones.c.id).where(tombstones.c.id.in_(bindparam("ids", expanding=True)))
+_IN_A_SUM = and_(notifications.c.kind.in_(SUMS), entries.c.grouped.is_(None))
 TOLD = (
-    select(entries.c.alert_id, entries.c.receiver, entries.c.summed, entries.c.grouped)
+    select(
+        entries.c.alert_id,
+        entries.c.receiver,
+        or_(entries.c.summed, func.coalesce(_IN_A_SUM, false())).label("summed"),
+        entries.c.grouped,
+    )
+    .join(notifications, notifications.c.id == entries.c.notification, isouter=True)
     .where(
         entries.c.alert_id.in_(bindparam("ids", expanding=True)),
         entries.c.status == Status.FIRING,
@@ -100,7 +107,7 @@ class Findings(Telling):
         told: dict[AlertId, dict[str, Told]] = {}
         for some in chunks(ids):
             for row in self._run(TOLD, {"ids": some}):
-                told.setdefault(row.alert_id, {})[row.receiver] = Told(row.summed, row.grouped)
+                told.setdefault(row.alert_id, {})[row.receiver] = Told(bool(row.summed), row.grouped)
         return told
 
     def _add_reasons(self, commit: Commit, fresh: Sequence[Finding]) -> None:
@@ -155,15 +162,13 @@ class Told(NamedTuple):
 def end_routes(finding: Finding, told: Mapping[str, Told]) -> list[Way]:
     """The routes of a resolution.
 
-    Who was told of the beginning is told of the end, in the same way, whatever the routes say by now. Who
-    never heard of the alert is not told that it is over.
+    Who was told of the beginning is told of the end, in the same way, whatever the routes say by now: what
+    stands there as a group is ended there, be it old news. Who never heard of the alert is not told that it
+    is over.
     """
     late = any(route.late for route in finding.routes)
     reached = [
-        Way(
-            Route(receiver=receiver, late=late, summed=one.summed),
-            None if late or one.summed else one.grouped,
-        )
+        Way(Route(receiver=receiver, late=late and not one.grouped, summed=one.summed), one.grouped)
         for receiver, one in told.items()
     ]
     untold = [

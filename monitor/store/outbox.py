@@ -33,7 +33,7 @@ from rules.model import Severity, Status
 from .groups import WAITS
 from .part import Row
 from .tables import alerts, attempts, chunks, entries, groups, notifications, shown
-from .telling import BODY, SET_FLUSHED, Telling
+from .telling import BODY, SET_FLUSHED, SUMS, Telling
 from .values import (
     Bundle,
     Entry,
@@ -57,8 +57,6 @@ OFFER_CRITICAL: Final = 50
 
 OFFER_FOR_SUM: Final = 2_500
 """And once a sum of them is due, so that a storm is few of them: as many as need little memory."""
-
-SUMS: Final = frozenset({Kind.SUMMARY, Kind.DIGEST})
 
 PENDING, DELIVERED, DEAD, DROPPED = (
     EntryState.PENDING,
@@ -182,6 +180,24 @@ ASSIGN = (
     .where(entries.c.id.in_(bindparam("ids", expanding=True)))
     .values(notification=bindparam("to_id"))
 )
+END_IN_A_SUM = (
+    update(entries)
+    .where(
+        entries.c.alert_id.in_(
+            select(later.c.alert_id).where(
+                later.c.notification == bindparam("of_id"), later.c.status == Status.FIRING
+            )
+        ),
+        entries.c.receiver == bindparam("to"),
+        entries.c.status == Status.RESOLVED,
+        entries.c.state == PENDING,
+        entries.c.notification.is_(None),
+        entries.c.grouped.is_(None),
+    )
+    .values(summed=True)
+)
+"""What was told in a sum is over already: that is told in one too."""
+
 LEASE = (
     update(notifications)
     .where(notifications.c.id == bindparam("of_id"))
@@ -367,6 +383,8 @@ class Outbox(Telling):
         if not bundle.entries or not {entry.id for entry in offered}.issuperset(bundle.entries):
             raise ValueError("a bundle takes at least one entry, and only entries that were offered")
         row = self._add_notification(receiver, bundle, now)
+        if bundle.kind in SUMS:
+            self._run(END_IN_A_SUM, {"of_id": row["id"], "to": receiver})
         if is_storm:
             self._tend_groups_of(bundle.entries)
         return row

@@ -21,6 +21,9 @@ MOST_OTHERS: Final = 500
 STORM: Final = timedelta(minutes=10)
 """Summaries so shortly before belong to the same storm."""
 
+SUMS: Final = frozenset({Kind.SUMMARY, Kind.DIGEST})
+"""Kinds that tell of many alerts by numbers: none of them is shown by itself."""
+
 BODY = case((entries.c.status == Status.RESOLVED, alerts.c.resolved), else_=alerts.c.firing).label("alert")
 
 CONTENT = (

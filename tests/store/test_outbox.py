@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from monitor.errors import NotStored
 from monitor.store import outbox
@@ -80,6 +81,22 @@ def test_a_storm_is_offered_as_one_sum(store: Store) -> None:
         sizes = [len(claimed(tx, choose=all_alike).alerts) for _ in range(2)]
     assert sizes == [outbox.OFFER_SUMMED, 3]
     assert outbox.OFFER_SUMMED > outbox.OFFER
+
+
+def test_the_end_of_what_was_told_in_a_sum_is_told_in_one_whenever_it_came(store: Store) -> None:
+    def in_a_sum(offered: Sequence[Waiting]) -> Bundle | None:
+        bundle = all_alike(offered)
+        return None if bundle is None else replace(bundle, kind=Kind.DIGEST)
+
+    with store.write() as tx:
+        tx.commit(found("alone"))
+        tx.settle_delivered(claimed(tx).id, NOON)
+        tx.commit(found("over before", "over after"))
+        tx.commit(found("over before", resolved="answered"))
+        tx.settle_delivered(claimed(tx, choose=in_a_sum).id, NOON)
+        tx.commit(found("alone", "over after", resolved="answered"))
+    ends = {e.alert.id: e.summed for e in store.entries() if e.alert.status is Status.RESOLVED}
+    assert ends == {"alone": False, "over before": True, "over after": True}
 
 
 def test_a_claimed_alert_that_is_brought_up_to_date_is_sent_as_it_is_now(store: Store) -> None:

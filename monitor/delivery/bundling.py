@@ -67,18 +67,19 @@ def _for_people(
     summed_before: int,
     criticals_left: int,
 ) -> Bundle | None:
-    # 1. old news, once gathered: one digest  2. sums, once gathered  3. what an outage left
+    # 1. old news, once gathered: one digest  2. what an outage left  3. sums, once gathered
     # 4. more than a person reads: one summary  5. one alert, one message.
-    # Digest and sum are first because each is one message, however much it holds.
+    # Digest and sum are early because each is one message, however much it holds; a sum after what an outage
+    # left, because that grows by the ends of what is told of it.
     late = [entry for entry in entries if entry.late]
     summed = [entry for entry in entries if entry.summed and not entry.late]
     fresh = [entry for entry in entries if not entry.summed and not entry.late]
     if late and late[0].created_at <= now - gather:
         return _bundle(Kind.DIGEST, late)
+    if fresh and fresh[0].created_at < now - STALE_AFTER:
+        return _of_an_outage(fresh, now - STALE_AFTER, summary_over, criticals_left)
     if summed and summed[0].created_at <= now - SUM_EVERY:
         return _bundle(Kind.SUMMARY, summed)
-    if stale := [entry for entry in fresh if entry.created_at < now - STALE_AFTER]:
-        return _of_an_outage(stale, summary_over)
     if len(fresh) > summary_over or (fresh and summed_before):
         gathered = GATHERED[min(summed_before, len(GATHERED) - 1)]
         is_ripe = fresh[0].created_at <= now - gathered
@@ -86,21 +87,34 @@ def _for_people(
     return _bundle(Kind.ALERTS, fresh[:1]) if fresh else None
 
 
-def _of_an_outage(stale: Sequence[Waiting], summary_over: int) -> Bundle:
-    """What still fires, one by one or as a sum, the worst first; then the rest as one digest."""
-    fires = [entry for entry in stale if entry.lasts and not entry.is_over and entry.status is Status.FIRING]
+def _of_an_outage(
+    fresh: Sequence[Waiting], long_ago: datetime, summary_over: int, criticals_left: int
+) -> Bundle:
+    """What still fires, one by one or as a sum, the worst first; then the rest as one digest.
+
+    What came up at the end of it goes along, unless it is so little that a person reads each by itself: told
+    apart, it would grow old meanwhile, and be told one by one.
+    """
+    recent = [entry for entry in fresh if entry.created_at >= long_ago]
+    left = fresh if len(recent) > summary_over else [e for e in fresh if e.created_at < long_ago]
+    fires = [entry for entry in left if entry.lasts and not entry.is_over and _begins(entry)]
+    urgent = [e for e in recent if e.severity is Severity.CRITICAL and _begins(e)] if left is fresh else []
     if len(fires) > summary_over:
         return _bundle(Kind.SUMMARY, fires)
-    if fires:
-        return _bundle(Kind.ALERTS, sorted(fires, key=_badness)[:1])
-    return _bundle(Kind.DIGEST if len(stale) > 1 else Kind.ALERTS, stale)
+    if alone := fires + (urgent if len(urgent) <= criticals_left else []):
+        return _bundle(Kind.ALERTS, sorted(alone, key=_badness)[:1])
+    return _bundle(Kind.DIGEST if len(left) > 1 else Kind.ALERTS, left)
+
+
+def _begins(entry: Waiting) -> bool:
+    return entry.status is Status.FIRING
 
 
 def _in_a_storm(
     fresh: Sequence[Waiting], summary_over: int, criticals_left: int, *, is_ripe: bool
 ) -> Bundle | None:
     """A sum, gathered for longer the longer the storm; what is critical by itself, while it is not many."""
-    critical = [e for e in fresh if e.severity is Severity.CRITICAL and e.status is Status.FIRING]
+    critical = [entry for entry in fresh if entry.severity is Severity.CRITICAL and _begins(entry)]
     if 0 < len(critical) <= criticals_left:
         return _bundle(Kind.ALERTS, critical[:1])
     if not is_ripe:

@@ -138,6 +138,24 @@ def test_after_an_outage_people_hear_what_still_fires_then_one_digest_of_the_res
     ]
 
 
+def test_what_came_up_at_the_end_of_an_outage_goes_along_but_for_what_is_critical() -> None:
+    waiting = [
+        *(an_entry(n, waits_s=LONG) for n in (1, 2)),
+        *(an_entry(n, waits_s=LONG - n) for n in range(3, 7)),
+        an_entry(7, severity=Severity.CRITICAL),
+    ]
+    assert numbers(for_people(*waiting)) == (Kind.ALERTS, (7,))
+    assert numbers(for_people(*waiting, criticals=3)) == (Kind.DIGEST, tuple(range(1, 8)))
+    assert numbers(for_people(*waiting[:6])) == (Kind.DIGEST, tuple(range(1, 7)))
+
+
+def test_the_ends_of_what_an_outage_left_are_summed_up_after_it() -> None:
+    ends = [replace(an_entry(n, waits_s=LONG, status=Status.RESOLVED), summed=True) for n in (2, 4)]
+    left = [an_entry(n, waits_s=LONG) for n in (1, 3)]
+    assert numbers(for_people(*ends, *left)) == (Kind.DIGEST, (1, 3))
+    assert numbers(for_people(*ends)) == (Kind.SUMMARY, (2, 4))
+
+
 def test_after_an_outage_more_than_a_person_reads_of_what_still_fires_is_a_sum() -> None:
     waiting = [an_entry(n, waits_s=LONG, lasts=True) for n in range(1, 5)]
     assert numbers(for_people(*waiting, an_entry(5, waits_s=LONG))) == (Kind.SUMMARY, (1, 2, 3, 4))

@@ -294,6 +294,22 @@ def test_what_waits_in_a_group_that_is_forgotten_is_told_by_itself(store: Store)
     assert (again.kind, names(again.alerts), again.opened) == (Kind.ALERTS, ["a2"], None)
 
 
+def test_an_end_that_is_old_news_is_told_where_its_beginning_stands(store: Store, clock: WallClock) -> None:
+    with store.write() as tx:
+        tx.commit(lasting("a1", routes=in_group("ops")))
+        first = claimed(tx, now=after(minutes=1))
+        tx.settle_delivered(first.id, after(minutes=1))
+        clock.forward(hours=3)
+        tx.commit(lasting("a1", routes=(Route(receiver="ops", late=True),), resolved="answered long ago"))
+        end = claimed(tx, now=clock.forward(minutes=5), choose=nothing)
+        tx.settle_delivered(end.id, clock())
+    assert (end.kind, end.status) == (Kind.GROUP, Status.RESOLVED)
+    assert end.opened is not None
+    assert first.opened is not None
+    assert end.opened.subject == first.opened.subject
+    assert store.groups() == []
+
+
 def test_groups_and_what_was_shown_of_them_are_pruned(store: Store, clock: WallClock) -> None:
     with store.write() as tx:
         tx.commit(lasting("a1", routes=in_group("ops")))

@@ -18,6 +18,9 @@ SECONDS ?= 600
 PROPERTIES_ARGS ?=
 FUZZ_ARGS ?=
 MUTANTS_ARGS ?=
+POSTS ?= 1000
+AMBIGUOUS_ARGS ?=
+STORM_ARGS ?=
 
 .PHONY: help
 help: ## Show what can be made
@@ -68,7 +71,7 @@ demo: $(VENV)/runtime ## Simulator, monitor and a receiver in one process (DEMO_
 
 ## --- checking it ---------------------------------------------------------------------------------------
 
-.PHONY: test lint format types crash properties fuzz mutants bench check
+.PHONY: test lint format types crash properties fuzz mutants ambiguous storm alertmanager bench check
 test: $(VENV)/dev ## Run the tests, on all cores (TEST_ARGS="tests/rules -x -n 0")
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(TEST_ARGS)
 
@@ -91,6 +94,16 @@ properties: $(VENV)/dev ## Kinds of rules against brute force (SECONDS=600 PROPE
 
 fuzz: $(VENV)/dev ## Rule files, templates, expressions and messages at random (SECONDS=600 FUZZ_ARGS="--seed 7")
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
+
+ambiguous: $(VENV)/dev ## Slack posts whose answers get lost: one message each? (POSTS=1000 AMBIGUOUS_ARGS="--seed 7")
+	@$(BIN)/python -m tests.slack --posts $(POSTS) $(AMBIGUOUS_ARGS)
+
+storm: $(VENV)/dev ## Ten thousand alerts in a minute, and an outage of a receiver (STORM_ARGS="--alerts 10000")
+	@$(BIN)/python -m tests.storm $(STORM_ARGS)
+
+alertmanager: $(VENV)/dev ## Groups, repeats and silences beside the real Alertmanager's
+	@.ci/alertmanager
+	@$(BIN)/python -m tests.alertmanager
 
 mutants: $(VENV)/dev ## Change the rules in small wrong ways: does a test notice? (MUTANTS_ARGS="--sample 500 rules/index.py")
 	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)

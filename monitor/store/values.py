@@ -313,7 +313,8 @@ class Silence(Value, frozen=True, kw_only=True):
     closed_at: datetime | None = None  #: when its end was dealt with and told of
 
     def is_in_force(self, now: datetime) -> bool:
-        return self.starts_at <= now < self.ends_at
+        """Never after its end was dealt with, even if the clock goes back: it would hold for ever."""
+        return self.closed_at is None and self.starts_at <= now < self.ends_at
 
     @property
     def reason(self) -> str:

@@ -327,6 +327,17 @@ def test_what_was_held_by_who_did_not_know_of_the_end_is_given_back_too(
     assert where(store) == {"a1 firing": "pending", "a2 firing": "pending"}
 
 
+def test_a_clock_that_goes_back_brings_no_silence_back(store: Store, clock: WallClock) -> None:
+    with store.write() as tx:
+        made = tx.add_silence((), starts_at=NOON, ends_at=after(hours=1), author="anna", comment="x")
+        clock.forward(hours=1)
+        [due] = tx.due_silences(clock())
+        tx.close_silence(due, still_held=lambda _: None)
+    clock.forward(minutes=-30)
+    assert made.is_in_force(clock())
+    assert not any(one.is_in_force(clock()) for one in store.silences(clock()))
+
+
 def test_a_silence_that_held_nothing_says_so(store: Store) -> None:
     with store.write() as tx:
         silence = silenced(tx, hours=0)

@@ -52,9 +52,9 @@ def next_attempt(
     return now + max(delay, bounded(retry_after) if retry_after is not None else delay)
 
 
-TELLING: Final = timedelta(minutes=5)
-"""So soon after it could not be told, what stands is told again: a machine that hears nothing for longer may
-take an alert to be over."""
+TELLING: Final = timedelta(minutes=1)
+"""So soon after it could not be told, what stands is told again: a machine that hears nothing for minutes takes
+an alert to be over."""
 
 
 def next_telling(attempt: int, retry_after: timedelta | None, now: datetime, rand: float) -> datetime:

@@ -14,6 +14,10 @@ STANDS_FOR: Final = timedelta(hours=24)
 """After their last news, alerts that last are repeated and asserted so long: a forgotten one must not ring
 for ever."""
 
+ENDS_FOR: Final = timedelta(minutes=5)
+"""An end is told again so long to who is told again what fires: Alertmanager forgets both at a restart, and
+asks its clients for it (https://prometheus.io/docs/alerting/latest/alerts_api/)."""
+
 _SUMS: Final = frozenset({Kind.SUMMARY, Kind.DIGEST})
 
 
@@ -60,7 +64,7 @@ def _of_alert(
     alert: Alert, told: Notification, traits: Traits, receipts: Mapping[str, str], now: datetime
 ) -> Shown:
     fires = [alert] if alert.status is Status.FIRING else []
-    due = _soonest(fires, told, traits, now)
+    due = _soonest(fires, told, traits, now) if fires else _again(alert, traits, now)
     return Shown(
         receiver=told.receiver,
         subject=alert.id,
@@ -88,6 +92,13 @@ def _soonest(
         dues.extend((at, Change.REPEAT) for at in _repeat_at(told.opened, told.change, now))
     stands_until = max((stands(alert) for alert in lasting), default=now)
     return min((due for due in dues if due[0] < stands_until), default=None)
+
+
+def _again(over: Alert, traits: Traits, now: datetime) -> tuple[datetime, Change] | None:
+    """When an end is told again."""
+    if traits.reasserts is None or not over.lasts or now + traits.reasserts > over.event_at + ENDS_FOR:
+        return None
+    return now + traits.reasserts, Change.REASSERT
 
 
 def _repeat_at(opened: Opened, change: Change, now: datetime) -> Iterator[datetime]:

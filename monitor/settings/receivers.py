@@ -285,7 +285,9 @@ SINKS: Final = (
     *("slack", "webhook", "alertmanager", "pagerduty", "jsm", "teams", "discord", "telegram", "apprise"),
     "console",
 )
-RATES: Final = {"slack": 1.0, "teams": 1.0, "discord": 1.0, "telegram": 1.0, "apprise": 1.0, "console": 100.0}
+RATES: Final = {"slack": 1.0, "teams": 1.0, "discord": 1.0, "telegram": 1.0, "apprise": 1.0, "pagerduty": 2.0,
+    "console": 100.0,
+}  # fmt: skip
 """Sends a second where nothing else is set: what chats take (https://docs.slack.dev/apis/web-api/rate-limits)."""
 MACHINE_RATE: Final = 20.0
 

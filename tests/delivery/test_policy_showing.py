@@ -97,8 +97,20 @@ def test_who_would_forget_is_told_again_of_what_lasts_and_fires() -> None:
     assert [(row.due_at, row.change, row.is_over) for row in rows] == [
         (None, Change.REASSERT, False),
         (NOW + MINUTE, Change.REASSERT, False),
-        (None, Change.REASSERT, True),
+        (NOW + MINUTE, Change.REASSERT, True),
     ]
+
+
+def test_an_end_is_told_again_for_five_minutes_to_who_would_forget_it() -> None:
+    def again(after: timedelta, over: Alert = OVER) -> datetime | None:
+        (row,) = shows(a_note(over), ALERTMANAGER, {}, now=NOW + after)
+        return row.due_at
+
+    assert again(3 * MINUTE) == NOW + 4 * MINUTE
+    assert again(4 * MINUTE) == NOW + 5 * MINUTE
+    assert again(5 * MINUTE) is None
+    assert again(MINUTE, replace(OVER, lasts=False)) is None
+    assert shown(a_note(OVER), SLACK).due_at is None
 
 
 @pytest.mark.parametrize("kind", [Kind.SUMMARY, Kind.DIGEST])

@@ -140,7 +140,7 @@ async def test_news_goes_first(house: House, autojump_clock: MockClock) -> None:
     assert changes(spy) == [*[Change.NEWS] * 4, Change.UPDATE]
 
 
-async def test_its_end_is_news_and_then_nothing_is_told_any_more(
+async def test_its_end_is_news_said_again_for_a_while_and_then_no_more(
     house: House, autojump_clock: MockClock
 ) -> None:
     spy = Spy(receipts, traits=replace(ASSERTS, follows=True))
@@ -149,9 +149,11 @@ async def test_its_end_is_news_and_then_nothing_is_told_any_more(
     await trio.sleep(90)
     await house.find(lasting(status=Status.RESOLVED, resolution="answered"))
     await trio.sleep(3600)
-    assert changes(spy) == [Change.NEWS, Change.REASSERT, Change.NEWS]
-    assert spy.got[-1].status is Status.RESOLVED
-    assert spy.got[-1].receipts == {lasting().id: "at 1"}
+    begun, asserted, *ended = spy.got
+    assert (begun.change, asserted.change) == (Change.NEWS, Change.REASSERT)
+    assert [one.change for one in ended] == [Change.NEWS, *[Change.REASSERT] * 3]
+    assert {one.status for one in ended} == {Status.RESOLVED}
+    assert ended[0].receipts == {lasting().id: "at 1"}
 
 
 # --- crashes ----------------------------------------------------------------------------------------

@@ -390,7 +390,7 @@ class Heartbeat(Confidant):
     alertmanager: Name | None = Field(
         default=None,
         examples=["cluster"],
-        description="A receiver of that protocol: it is told of an alert Watchdog that always fires.",
+        description="A receiver of that protocol: it is told of CometwatchWatchdog, which always fires.",
     )
     every: Duration = Field(
         default=timedelta(minutes=1), ge=timedelta(seconds=10), le=timedelta(days=1), examples=["1m"]

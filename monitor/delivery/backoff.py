@@ -53,8 +53,8 @@ def next_attempt(
 
 
 TELLING: Final = timedelta(minutes=1)
-"""So soon after it could not be told, what stands is told again: a machine that hears nothing for minutes takes
-an alert to be over."""
+"""So soon after it could not be told, what stands is told again: a machine that hears nothing for minutes
+takes an alert to be over."""
 
 
 def next_telling(attempt: int, retry_after: timedelta | None, now: datetime, rand: float) -> datetime:

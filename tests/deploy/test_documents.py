@@ -117,7 +117,7 @@ def test_settings_are_accepted_as_they_stand(tmp_path: Path, block: Block) -> No
 
 
 def surprises(said: str) -> list[str]:
-    """What `check` says, but for what is no matter of the page: no receivers yet, groups that are not watched."""
+    """What `check` says, but for what is no matter of the page: no receivers, groups not watched."""
     usual = ("no receivers: alerts are only kept", 'rule "mention" is after something that happens in groups')
     return [line for line in said.splitlines() if not any(words in line for words in usual)]
 

@@ -283,6 +283,8 @@ class Outbox(Telling):
         self._show(row["receiver"], before, shows, told=ids, since=since)
         if is_sum:  # what is shown of them stands elsewhere, and is out of date
             self._outdate(ids, at)
+        elif row["subject"]:
+            self._outdate_elsewhere(row["receiver"], ids, row["subject"], at)
         self._tend((row["receiver"], one.grouped) for one in told if one.grouped)
 
     def settle_retry(self, sent: NotificationId, at: datetime, due: datetime, detail: str) -> None:

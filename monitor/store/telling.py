@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 
 from rules.model import Alert, AlertId, Status
 
@@ -32,10 +32,20 @@ CONTENT = (
     .where(entries.c.notification == bindparam("of_id"), entries.c.state == PENDING)
     .order_by(entries.c.id)
 )
+_IS_OPEN = exists().where(
+    groups.c.receiver == bindparam("to"),
+    groups.c.subject == bindparam("of_subject"),
+    groups.c.closed_at.is_(None),
+)
 TOLD_OF_GROUP = (
     select(alerts.c.firing.label("alert"), entries.c.note)
     .select_from(entries.join(alerts, alerts.c.id == entries.c.alert_id))
-    .where(entries.c.grouped == bindparam("of_key"), entries.c.receiver == bindparam("to"), TOLD_AND_LASTS)
+    .where(
+        entries.c.grouped == bindparam("of_key"),
+        entries.c.receiver == bindparam("to"),
+        TOLD_AND_LASTS,
+        _IS_OPEN,  # else what fires under the key is of a later opening
+    )
     .order_by(entries.c.id.desc())
     .limit(MOST_OTHERS)
 )
@@ -129,7 +139,8 @@ class Telling(Groups):
 
     def _others(self, opened: Opened) -> list[tuple[Alert, str | None]]:
         """What the group's receiver was told of it and fires on, the oldest first, with the notes on it."""
-        rows = self._run(TOLD_OF_GROUP, {"of_key": opened.group.key, "to": opened.receiver}).all()
+        which = {"of_key": opened.group.key, "to": opened.receiver, "of_subject": opened.subject}
+        rows = self._run(TOLD_OF_GROUP, which).all()
         return [(row.alert, row.note) for row in reversed(rows)]
 
     def _receipts(self, receiver: str, told: Iterable[Alert], opened: Opened | None) -> dict[str, str]:
@@ -192,6 +203,16 @@ class Telling(Groups):
             places = {(row.receiver, row.subject) for row in self._run(TOLD_IN, {"ids": some})}
             for receiver, subject in places:
                 self._run(OUTDATE_SUBJECT, {"to": receiver, "of_subject": subject, "now": now})
+
+    def _outdate_elsewhere(self, receiver: str, ids: Iterable[AlertId], subject: str, now: datetime) -> None:
+        """What `receiver` was told of these alerts under other subjects than `subject` is out of date.
+
+        An event that is taken back, say, after its group closed and was opened anew.
+        """
+        for some in chunks(ids):
+            places = self._run(TOLD_IN, {"ids": some}).all()
+            for other in {row.subject for row in places if row.receiver == receiver} - {subject}:
+                self._run(OUTDATE_SUBJECT, {"to": receiver, "of_subject": other, "now": now})
 
 
 def _shown_row(row: Shown, receiver: str, repeats: int) -> Mapping[str, Any]:

@@ -55,6 +55,12 @@ def receipts_of(told: Notification) -> dict[str, str]:
     return {told.subject(alert): f"message about {told.subject(alert)}" for alert in told.alerts}
 
 
+def subject(told: Notification) -> str:
+    """Of the group that it tells of."""
+    assert told.opened is not None
+    return told.opened.subject
+
+
 def deliver(tx: Tx, told: Notification, traits: Traits, at: datetime) -> None:
     """As the deliverer does when the receiver accepted it."""
     rows = shows(told, traits, receipts_of(told), now=at)
@@ -309,6 +315,36 @@ def test_an_event_of_a_closed_group_can_be_acknowledged_in_its_message(
         told = stood(tx, now)
     assert (names(told.alerts), set(told.acks)) == (["a1", "a2"], {"a1"})
     assert told.group == {"team": "web"}
+
+
+def test_an_event_that_is_taken_back_is_over_in_its_own_message_too(store: Store, clock: WallClock) -> None:
+    with store.write() as tx:
+        tx.commit(found("a1", routes=in_group("ops")))
+        first = begin(tx, CHAT, after(seconds=30))
+        clock.forward(minutes=10)
+        tx.commit(lasting("a2", routes=in_group("ops")))
+        second = begin(tx, CHAT, clock.forward(minutes=1))
+        tx.commit(found("a1", resolved="answered"))
+        end = begin(tx, CHAT, clock.forward(minutes=5))
+        told = stood(tx, clock())
+        deliver(tx, told, CHAT, clock())
+        assert standing(tx, clock()) is None
+    assert subject(first) != subject(second) == subject(end)
+    assert (subject(told), told.change) == (subject(first), Change.UPDATE)
+    assert (told.status, names(told.alerts), told.others) == (Status.RESOLVED, ["a1"], ())
+
+
+def test_a_group_that_is_closed_repeats_nothing_of_its_next_opening(store: Store, clock: WallClock) -> None:
+    with store.write() as tx:
+        tx.commit(lasting("a1", routes=in_group("ops")))
+        begin(tx, PLAIN, after(seconds=30))
+        tx.commit(lasting("a1", resolved="answered"))
+        tx.settle_dead(claimed(tx, now=after(minutes=6)).id, after(minutes=6), "answered 410")
+        clock.forward(minutes=10)
+        tx.commit(lasting("a2", routes=in_group("ops")))
+        second = begin(tx, PLAIN, clock.forward(minutes=1))
+        told = [one for hours in range(1, 8) if (one := standing(tx, after(hours=hours)))]
+    assert {(subject(one), *names(one.alerts)) for one in told} == {(subject(second), "a2")}
 
 
 def test_the_end_of_what_is_shown_alone_may_be_told_in_a_sum(store: Store, clock: WallClock) -> None:

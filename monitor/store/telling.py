@@ -91,6 +91,7 @@ OUTDATE_ALERTS = OUTDATE.where(shown.c.alert.in_(bindparam("ids", expanding=True
 OUTDATE_SUBJECT = OUTDATE.where(
     shown.c.receiver == bindparam("to"), shown.c.subject == bindparam("of_subject")
 )
+OUTDATE_THESE = OUTDATE.where(*THESE_SHOWN)
 SET_FLUSHED = (
     update(groups)
     .where(groups.c.receiver == bindparam("to"), groups.c.subject == bindparam("of_subject"))
@@ -207,12 +208,13 @@ class Telling(Groups):
     def _outdate_elsewhere(self, receiver: str, ids: Iterable[AlertId], subject: str, now: datetime) -> None:
         """What `receiver` was told of these alerts under other subjects than `subject` is out of date.
 
-        An event that is taken back, say, after its group closed and was opened anew.
+        An event that is taken back, say, after its group closed and was opened anew; or the end of what was
+        told by itself in a storm of groups.
         """
         for some in chunks(ids):
             places = self._run(TOLD_IN, {"ids": some}).all()
-            for other in {row.subject for row in places if row.receiver == receiver} - {subject}:
-                self._run(OUTDATE_SUBJECT, {"to": receiver, "of_subject": other, "now": now})
+            others = {*some, *(row.subject for row in places if row.receiver == receiver)} - {subject}
+            self._run(OUTDATE_THESE, {"to": receiver, "subjects": sorted(others), "now": now})
 
 
 def _shown_row(row: Shown, receiver: str, repeats: int) -> Mapping[str, Any]:

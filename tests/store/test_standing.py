@@ -334,6 +334,24 @@ def test_an_event_that_is_taken_back_is_over_in_its_own_message_too(store: Store
     assert (told.status, names(told.alerts), told.others) == (Status.RESOLVED, ["a1"], ())
 
 
+def test_what_was_told_alone_in_a_storm_of_groups_is_over_in_its_own_message(
+    store: Store, clock: WallClock
+) -> None:
+    with store.write() as tx:
+        tx.commit(lasting("a1", routes=in_group("ops")))
+        now, lease = clock.forward(minutes=1), timedelta(minutes=1)
+        told = tx.claim("ops", now=now, lease=lease, choose=one_by_one, most_groups=0)
+        assert told is not None
+        deliver(tx, told, CHAT, now)
+        assert (told.kind, shown(store).receipt) == (Kind.ALERTS, "message about a1")
+        tx.commit(lasting("a1", resolved="answered"))
+        begin(tx, CHAT, clock.forward(minutes=5))
+        update = stood(tx, clock())
+        assert (update.status, update.receipts) == (Status.RESOLVED, {"a1": "message about a1"})
+        deliver(tx, update, CHAT, clock())
+    assert shown(store).is_over
+
+
 def test_a_group_that_is_closed_repeats_nothing_of_its_next_opening(store: Store, clock: WallClock) -> None:
     with store.write() as tx:
         tx.commit(lasting("a1", routes=in_group("ops")))

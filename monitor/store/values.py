@@ -429,6 +429,15 @@ class Notification(Value, frozen=True, kw_only=True):
         """What a receipt about `alert` stands under: its group if it is told as part of one, else itself."""
         return self.opened.subject if self.opened and self.opened.group.labels else alert.id
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether a group's news take a message of their own: they bring events, which are told only once.
+
+        The one that stands may show such too, and nothing of ours would show them again if it were edited.
+        """
+        events = (alert for alert in self.alerts if alert.status is Status.FIRING and not alert.lasts)
+        return bool(self.group) and self.change is Change.NEWS and any(events)
+
 
 class Shown(Value, frozen=True, kw_only=True):
     """What one receiver shows of one subject: an alert (its id) or a group (`Opened.subject`)."""
@@ -473,6 +482,15 @@ class Opened(Value, frozen=True, kw_only=True):
         """The last tick that is not after `at`; `at` itself without an interval."""
         interval = self.timing.interval
         return self.anchor_at + (at - self.anchor_at) // interval * interval if interval else at
+
+    def repeat_at(self, told_at: datetime) -> datetime | None:
+        """When it is told again, after a message that made a sound; None: never.
+
+        Counted from the tick of that message, not from when it was accepted: else the time that sending took
+        would put a repeat off by a whole interval.
+        """
+        repeat = self.timing.repeat
+        return None if repeat is None else self.flush_at(self.tick_before(told_at) + repeat)
 
 
 class Overdue(Value, frozen=True, kw_only=True):

@@ -115,8 +115,23 @@ async def test_a_repeat_of_what_was_never_shown_is_told_whole_and_stands(room: A
     assert "Spiderman" in room.messages["100001"]
 
 
-async def test_a_group_is_one_message_with_its_news_below(room: Any) -> None:
+def lasting(group: Notification) -> Notification:
+    """The group as one of conditions."""
+    alerts, others = ([replace(a, lasts=True) for a in some] for some in (group.alerts, group.others))
+    return replace(group, alerts=tuple(alerts), others=tuple(others))
+
+
+async def test_events_of_a_group_are_not_written_over(room: Any) -> None:
     group = TOLD["group"]
+    first = await told(room, group)
+    again = await told(room, replace(group, alerts=group.others, others=(), receipts=first.receipts))
+    assert room.log == ["post 100001", "post 100002"]
+    assert "Captain America sent another" in room.messages["100002"]
+    assert list(again.receipts.values()) == [room.receipt("100002")]
+
+
+async def test_a_group_is_one_message_with_its_news_below(room: Any) -> None:
+    group = lasting(TOLD["group"])
     assert group.opened
     first = await told(room, group)
     assert first.receipts == {group.opened.subject: room.receipt("100001")}

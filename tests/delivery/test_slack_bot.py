@@ -141,14 +141,28 @@ async def test_a_repetition_is_shown_in_the_channel_too_and_only_once(autojump_c
 
 async def test_a_group_is_one_message_and_what_is_new_is_said_below(autojump_clock: MockClock) -> None:
     desk = Desk()
-    await desk.send(the_group(0, alert(1)))
-    await desk.send(the_group(1, alert(2, severity=Severity.CRITICAL), others=(alert(1),)))
+    first, second = alert(1, lasts=True), alert(2, lasts=True, severity=Severity.CRITICAL)
+    await desk.send(the_group(0, first))
+    await desk.send(the_group(1, second, others=(first,)))
     (message,) = desk.slack.roots()
     (reply,) = desk.slack.thread(message)
     assert message.title == "🔴 CRITICAL: 2 alerts · team=payments"
     assert reply.is_broadcast
     assert "Missed call 2" in str(reply.blocks)
     assert "Missed call 1" not in str(reply.blocks)
+
+
+@pytest.mark.parametrize("fault", sorted({Fault.NONE, *AMBIGUOUS}))
+async def test_events_of_a_group_are_not_written_over(fault: Fault, autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.send(the_group(0, alert(1)))
+    desk.slack.plan = only_first(fault)
+    assert isinstance(await desk.insist(the_group(1, alert(2))), Delivered)
+    await trio.sleep(LATE_S)
+    assert [alert(1).title in str(root.blocks) for root in desk.slack.roots()] == [True, False]
+    assert [alert(2).title in str(root.blocks) for root in desk.slack.roots()] == [False, True]
+    await desk.send(the_group(2, alert(2, **OVER), status=Status.RESOLVED))
+    assert [root.title.startswith("✅") for root in desk.slack.roots()] == [False, True]
 
 
 async def test_the_end_of_a_group_is_quiet(autojump_clock: MockClock) -> None:
@@ -192,9 +206,10 @@ async def test_whatever_becomes_of_an_answer_there_is_one_reply(
     fault: Fault, autojump_clock: MockClock
 ) -> None:
     desk = Desk()
-    await desk.send(the_group(0, alert(1)))
+    first, second = alert(1, lasts=True), alert(2, lasts=True)
+    await desk.send(the_group(0, first))
     desk.slack.plan = only_first(fault)
-    assert isinstance(await desk.insist(the_group(1, alert(2), others=(alert(1),))), Delivered)
+    assert isinstance(await desk.insist(the_group(1, second, others=(first,))), Delivered)
     await trio.sleep(LATE_S)
     (message,) = desk.slack.roots()
     assert len(desk.slack.thread(message)) == 1

@@ -4,6 +4,7 @@
 |-------------------------------------------|---------------------------------------------------------------|
 | something that begins                     | a message, which stands for it from then on                   |
 | news of a group that stands               | the message is edited, and what is new is said below          |
+| events of a group, which are told once    | a message, which stands for the group from then on            |
 | the end of what stands                    | the message is edited, and the end is said below in a line    |
 | a change: a revision, an acknowledgement  | the message is edited, which makes no noise                   |
 | that it still fires                       | said below                                                    |
@@ -99,7 +100,8 @@ def _subjects(notification: Notification) -> set[str]:
 
 def _standing(notification: Notification) -> Iterator[_Standing]:
     """The messages that there are already."""
-    receipts = {} if notification.kind in _SUMS else notification.receipts
+    stands_for_none = notification.kind in _SUMS or notification.begins_anew
+    receipts = {} if stands_for_none else notification.receipts
     for alert in notification.alerts:
         subject = notification.subject(alert)
         if notification.kind is Kind.GROUP and notification.group:

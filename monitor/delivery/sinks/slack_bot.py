@@ -8,6 +8,7 @@ The app needs the scopes `chat:write` and, to find what it posted when an answer
 | it begins                     | post                                               |
 | an update, an acknowledgement | edit the message; nobody is disturbed              |
 | more of a group               | edit, and a reply that is shown in the channel too |
+| events of a group             | post: nobody tells of them again after an edit     |
 | it goes on (repeat)           | edit, and a reply that is shown in the channel too |
 | it is over                    | edit, and a reply                                  |
 | a summary, a digest           | post                                               |
@@ -126,12 +127,13 @@ class _Telling:
     async def tell(self) -> Place | None:
         """Say it, unless it is said already: where it stands, or None if there is nothing to edit."""
         place = Place.read(self._told.receipts.get(self.mark.subject))
-        if place is None and self._may_stand():
+        is_anew = self._told.begins_anew
+        if (place is None or is_anew) and self._may_stand():
             found = await self._look()
             if found and found.mark.notification == self._told.id:
                 return found.place  # this very message: its answer was lost
             place = found.place if found else None
-        if place is None:
+        if place is None or is_anew:
             return None if self._told.change is Change.UPDATE else await self._post()
         return await self._follow_up(place)
 

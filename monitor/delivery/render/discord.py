@@ -67,7 +67,8 @@ def _whole(page: text.Page, part: text.Part, leads: list[str]) -> dict[str, Any]
     ]
     footer = " · ".join(filter(None, (part.footer, page.footer)))
     lines = [*leads, *_part_lines(part, _QUOTE)]
-    return {**_embed(part.word, text.fitted(lines, _WHOLE), footer=footer), "fields": fields}
+    title = {"title": escaped(part.heading, _NAME)} if part.heading else {}
+    return {**title, **_embed(part.word, text.fitted(lines, _WHOLE), footer=footer), "fields": fields}
 
 
 def _short(part: text.Part) -> dict[str, Any]:

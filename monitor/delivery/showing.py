@@ -102,15 +102,11 @@ def _again(over: Alert, traits: Traits, now: datetime) -> tuple[datetime, Change
 
 
 def _repeat_at(opened: Opened, change: Change, now: datetime) -> Iterator[datetime]:
-    """Counted from the tick of the last message that made a sound, not from when it was accepted.
-
-    Else the time that sending took would put a repeat off by a whole interval.
-    """
-    if opened.timing.repeat is None:
-        return
+    """Counted from the last message that made a sound."""
     is_silent = change in {Change.UPDATE, Change.REASSERT}
-    sounded = opened.flushed_at if is_silent and opened.flushed_at is not None else now
-    yield opened.flush_at(opened.tick_before(sounded) + opened.timing.repeat)
+    at = opened.repeat_at(opened.flushed_at if is_silent and opened.flushed_at is not None else now)
+    if at is not None:
+        yield at
 
 
 def stands(alert: Alert) -> datetime:

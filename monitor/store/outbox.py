@@ -285,7 +285,10 @@ class Outbox(Telling):
             self._outdate(ids, at)
         elif row["subject"]:
             self._outdate_elsewhere(row["receiver"], ids, row["subject"], at)
-        self._tend((row["receiver"], one.grouped) for one in told if one.grouped)
+        keys = {one.grouped for one in told if one.grouped}
+        self._tend((row["receiver"], key) for key in keys)
+        if not is_sum and not row["subject"]:  # of a sum nothing is: thousands would come one by one
+            self._ring_later(row["receiver"], keys, at)
 
     def settle_retry(self, sent: NotificationId, at: datetime, due: datetime, detail: str) -> None:
         """It was not accepted: offer it again at `due`. `detail` is shown to people: no secret, no text."""

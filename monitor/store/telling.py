@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, selec
 
 from rules.model import Alert, AlertId, Status
 
-from .groups import DELIVERED, PENDING, TOLD_AND_LASTS, Groups
+from .groups import DELIVERED, PENDING, TOLD_AND_LASTS, Groups, opened_of
 from .part import Row
 from .tables import acks, alerts, chunks, entries, groups, notifications, shown
 from .values import Ack, Change, Kind, Notification, Opened, Shown
@@ -90,6 +90,15 @@ OUTDATE = (
 OUTDATE_ALERTS = OUTDATE.where(shown.c.alert.in_(bindparam("ids", expanding=True)))
 OUTDATE_SUBJECT = OUTDATE.where(
     shown.c.receiver == bindparam("to"), shown.c.subject == bindparam("of_subject")
+)
+RING = (
+    update(shown)
+    .where(
+        shown.c.receiver == bindparam("to"),
+        shown.c.subject == bindparam("of_subject"),
+        shown.c.due_at.is_(None),
+    )
+    .values(due_at=bindparam("due"), change=Change.REPEAT)
 )
 OUTDATE_THESE = OUTDATE.where(*THESE_SHOWN)
 SET_FLUSHED = (
@@ -204,6 +213,32 @@ class Telling(Groups):
             places = {(row.receiver, row.subject) for row in self._run(TOLD_IN, {"ids": some})}
             for receiver, subject in places:
                 self._run(OUTDATE_SUBJECT, {"to": receiver, "of_subject": subject, "now": now})
+
+    def _ring_later(self, receiver: str, keys: Iterable[str], at: datetime) -> None:
+        """Alerts of these open groups were told by themselves in a storm: they are repeated all the same."""
+        rings = [
+            Shown(
+                receiver=receiver,
+                subject=opened.subject,
+                alert=None if opened.group.labels else AlertId(opened.subject),
+                grouped=opened.group.key,
+                shown_at=at,
+                due_at=due,
+                change=Change.REPEAT,
+            )
+            for opened in map(opened_of, self._open_ones(receiver, keys).values())
+            if (due := opened.repeat_at(at)) is not None
+        ]
+        for some in chunks(rings):
+            theirs = {"to": receiver, "subjects": [one.subject for one in some]}
+            known = {row.subject for row in self._run(REPEATS, theirs)}
+            self._run_each(
+                ADD_SHOWN, [_shown_row(one, receiver, 0) for one in some if one.subject not in known]
+            )
+            for one in some:
+                which = {"to": receiver, "of_subject": one.subject}
+                self._run(SET_FLUSHED, {**which, "at": at})
+                self._run(RING, {**which, "due": one.due_at})
 
     def _outdate_elsewhere(self, receiver: str, ids: Iterable[AlertId], subject: str, now: datetime) -> None:
         """What `receiver` was told of these alerts under other subjects than `subject` is out of date.

@@ -11,7 +11,7 @@ import pytest
 from monitor.delivery.policy import shows
 from monitor.delivery.sinks.base import Traits
 from monitor.store.store import Store, Tx
-from monitor.store.values import Bundle, Change, Kind, Notification, Shown, Waiting
+from monitor.store.values import Bundle, Change, Kind, Notification, Route, Shown, Waiting
 from rules.model import Alert, AlertId, Status
 from tests.store.building import (
     NOON,
@@ -350,6 +350,26 @@ def test_what_was_told_alone_in_a_storm_of_groups_is_over_in_its_own_message(
         assert (update.status, update.receipts) == (Status.RESOLVED, {"a1": "message about a1"})
         deliver(tx, update, CHAT, clock())
     assert shown(store).is_over
+
+
+@pytest.mark.parametrize("traits", [PLAIN, CHAT])
+@pytest.mark.parametrize("routes", [in_group("ops"), alone("a1")])
+def test_what_was_told_alone_in_a_storm_of_groups_is_repeated(
+    store: Store, clock: WallClock, traits: Traits, routes: tuple[Route, ...]
+) -> None:
+    with store.write() as tx:
+        tx.commit(lasting("a1", routes=routes))
+        now, lease = clock.forward(minutes=1), timedelta(minutes=1)
+        told = tx.claim("ops", now=now, lease=lease, choose=one_by_one, most_groups=0)
+        assert told is not None
+        deliver(tx, told, traits, now)
+        again = []
+        for hours in range(1, 14):
+            if one := standing(tx, after(hours=hours, minutes=2)):
+                deliver(tx, one, traits, after(hours=hours, minutes=2))
+                again.append((hours, one.change, *names(one.alerts)))
+    assert told.opened is None
+    assert again == [(hours, Change.REPEAT, "a1") for hours in (4, 8, 12)]
 
 
 def test_a_group_that_is_closed_repeats_nothing_of_its_next_opening(store: Store, clock: WallClock) -> None:

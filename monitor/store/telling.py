@@ -13,7 +13,7 @@ from rules.model import Alert, AlertId, Status
 from .groups import DELIVERED, PENDING, TOLD_AND_LASTS, Groups, opened_of
 from .part import Row
 from .tables import acks, alerts, chunks, entries, groups, notifications, shown
-from .values import Ack, Change, Kind, Notification, Opened, Shown
+from .values import Ack, Change, EntryState, Kind, Notification, Opened, Shown
 
 MOST_OTHERS: Final = 500
 """Most alerts that a notification brings of what was told before."""
@@ -61,6 +61,15 @@ SUMMARIES = select(func.count()).where(
     notifications.c.created_at > bindparam("since"),
     notifications.c.created_at <= bindparam("now"),
     notifications.c.id != bindparam("but"),
+)
+IN_DOUBT = select(
+    exists().where(
+        notifications.c.receiver == bindparam("to"),
+        notifications.c.subject == bindparam("of_subject"),
+        notifications.c.state.in_([EntryState.PENDING, EntryState.DEAD]),
+        notifications.c.attempts > 0,
+        notifications.c.id != bindparam("but"),
+    )
 )
 THESE_SHOWN = (
     shown.c.receiver == bindparam("to"),
@@ -145,7 +154,13 @@ class Telling(Groups):
             summed_before=self.summaries(row["receiver"], now=row["created_at"], but=row["id"])
             if kind is Kind.SUMMARY
             else 0,
+            is_in_doubt=bool(row["subject"]) and self._is_in_doubt(row),
         )
+
+    def _is_in_doubt(self, row: Row) -> bool:
+        """Whether another one about the same was sent, and may have been taken by the receiver or not."""
+        which = {"to": row["receiver"], "of_subject": row["subject"], "but": row["id"]}
+        return bool(self._run(IN_DOUBT, which).scalar_one())
 
     def _others(self, opened: Opened) -> list[tuple[Alert, str | None]]:
         """What the group's receiver was told of it and fires on, the oldest first, with the notes on it."""

@@ -418,6 +418,7 @@ class Notification(Value, frozen=True, kw_only=True):
     acks: Mapping[AlertId, Ack] = {}  #: of `alerts` and `others`
     notes: Mapping[AlertId, str] = {}  #: why it comes to this receiver, if not by a route
     summed_before: int = 0  #: summaries to this receiver shortly before: a storm goes on
+    is_in_doubt: bool = False  #: an earlier one about its group was sent, and what became of it is unknown
     is_sample: bool = False  #: made to try the road
 
     @property

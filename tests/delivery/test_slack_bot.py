@@ -165,6 +165,19 @@ async def test_events_of_a_group_are_not_written_over(fault: Fault, autojump_clo
     assert [root.title.startswith("✅") for root in desk.slack.roots()] == [False, True]
 
 
+async def test_a_group_whose_first_message_is_in_doubt_is_looked_for_by_the_next(
+    autojump_clock: MockClock,
+) -> None:
+    desk = Desk(plan=only_first(Fault.TAKEN))
+    first, second = alert(1, lasts=True), alert(2, lasts=True)
+    assert isinstance(await desk.send(the_group(0, first)), RetryAfter)
+    await desk.send(the_group(1, second, others=(first,), is_in_doubt=True))
+    await desk.send(the_group(0, first, others=(second,), attempts=1))
+    (message,) = desk.slack.roots()
+    (reply,) = desk.slack.thread(message)
+    assert "Missed call 2" in str(reply.blocks)
+
+
 async def test_the_end_of_a_group_is_quiet(autojump_clock: MockClock) -> None:
     desk = Desk()
     await desk.send(the_group(0, alert(1), alert(2)))

@@ -346,3 +346,17 @@ def test_notes_and_who_looks_after_it_come_along(store: Store) -> None:
         {"a1": ack},
         (an_alert("a1", lasts=True),),
     )
+
+
+def test_news_of_a_group_say_if_it_is_unknown_what_became_of_earlier_ones(store: Store) -> None:
+    at_once = Timing()
+    with store.write() as tx:
+        tx.commit(lasting("a1", routes=in_group("ops", timing=at_once)))
+        first = claimed(tx, choose=nothing)
+        tx.commit(lasting("a2", routes=in_group("ops", timing=at_once)))
+        second = claimed(tx, now=after(seconds=1), choose=nothing)
+        tx.settle_delivered(first.id, after(seconds=2))
+        tx.commit(lasting("a3", routes=in_group("ops", timing=at_once)))
+        tx.settle_delivered(second.id, after(seconds=2))
+        third = claimed(tx, now=after(seconds=3), choose=nothing)
+    assert [one.is_in_doubt for one in (first, second, third)] == [False, True, False]

@@ -141,7 +141,8 @@ class _Telling:
         """Whether there may be a message that nobody told us of. A first send of a beginning is new."""
         told = self._told
         is_end = told.kind is Kind.ALERTS and told.status is Status.RESOLVED
-        return told.attempts > 0 or told.change is not Change.NEWS or is_end
+        is_new = told.attempts == 0 and told.change is Change.NEWS and not told.is_in_doubt
+        return is_end or not is_new
 
     async def _look(self) -> Told | None:
         first_seen = [alert.first_seen_at for alert in self._told.alerts if self._told.kind is Kind.ALERTS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from monitor.settings import Reader, Settings, SettingsError
 from monitor.settings.routes import Route, walk
 from monitor.settings.text import beside, source_of
 from monitor.settings.uids import uids
-from monitor.store.values import Step, Timing, UserRow
+from monitor.store.values import Step, UserRow
 from monitor.terms import terms_of
 from rules import spec
 from rules.calendars import EXAMPLE as A_CALENDAR
@@ -142,35 +143,36 @@ def complete(reader: Reader, settings: Settings) -> Configuration:
 
 def routes(settings: Settings, calendars: Mapping[str, Calendar]) -> tuple[RouteSpec, ...]:
     """The routes in the words of the routing policy. `calendars` are those that the rules define."""
-    return tuple(_route(route, calendars, RouteSpec()) for route in settings.routes)
+    return tuple(_route(route, calendars, (), {}) for route in settings.routes)
 
 
-def _route(route: Route, calendars: Mapping[str, Calendar], outer: RouteSpec) -> RouteSpec:
-    group_by = outer.group_by if route.group_by is None else route.group_by
-    made = RouteSpec(
+def _route(
+    route: Route,
+    calendars: Mapping[str, Calendar],
+    grouped: tuple[str, ...],
+    times: Mapping[str, timedelta],
+) -> RouteSpec:
+    """`grouped` and `times`: the labels by which the outer route groups, and what it says of when."""
+    group_by = grouped if route.group_by is None else route.group_by
+    told = {**times, **_times(route)}
+    usual = USUAL if group_by else structs.replace(USUAL, repeat=None)
+    return RouteSpec(
         receivers=route.receivers or (),
         match=route.match,
         matchers=tuple(map(parse, route.matchers)),
         continue_=route.continue_,
+        routes=tuple(_route(inner, calendars, group_by, told) for inner in route.routes),
         group_by=group_by,
-        timing=_timing(route, outer.timing, is_grouped=bool(group_by)),
+        timing=structs.replace(usual, **told) if told else None,
         during=_calendar(route.during, calendars),
         except_=_calendar(route.except_, calendars),
         steps=tuple(Step(after=step.after, receivers=step.receivers) for step in route.escalate),
     )
-    return structs.replace(made, routes=tuple(_route(inner, calendars, made) for inner in route.routes))
 
 
-def _timing(route: Route, outer: Timing | None, *, is_grouped: bool) -> Timing | None:
-    """When its groups are told. What it does not say is as the outer route has it, or as is usual."""
-    given = {
-        "wait": route.group_wait,
-        "interval": route.group_interval,
-        "repeat": route.repeat_interval,
-    }
-    told = {key: span for key, span in given.items() if span is not None}
-    usual = outer or (USUAL if is_grouped else structs.replace(USUAL, repeat=None))
-    return structs.replace(usual, **told) if told else outer
+def _times(route: Route) -> dict[str, timedelta]:
+    given = {"wait": route.group_wait, "interval": route.group_interval, "repeat": route.repeat_interval}
+    return {key: span for key, span in given.items() if span is not None}
 
 
 def _calendar(name: str | None, calendars: Mapping[str, Calendar]) -> Named | None:

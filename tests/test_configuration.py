@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from time import process_time
 
@@ -176,3 +177,30 @@ def test_what_is_wrong_with_them_is_told_with_its_place(
 def test_settings_put_rules_in_shadow_and_out_of_work(tmp_path: Path) -> None:
     loaded = with_rules(tmp_path, settings=", shadow: [blocked-word], off: [pictures]").rules
     assert {rule.name: rule.pacing.shadow for rule in loaded.rules} == {"blocked-word": True}
+
+
+def test_an_inner_route_without_groups_has_no_usual_repeats(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        """
+api: {app_id: "1", region: us, api_key: k}
+watch: {users: [ann]}
+receivers: [{name: a, console: }]
+routes:
+  - receivers: [a]
+    group_by: [rule]
+    group_wait: 10s
+    routes: [{match: {severity: critical}, group_by: []}, {match: {team: x}, repeat_interval: 1h}]
+  - {receivers: [a], group_by: [...]}
+""",
+        encoding="utf-8",
+    )
+    grouped, alone = read(config, {}).orders.routes
+    single, hourly = grouped.routes
+    hours = timedelta(hours=1)
+    assert [spec.timing and spec.timing.repeat for spec in (grouped, single, hourly, alone)] == [
+        4 * hours, None, hours, None,
+    ]  # fmt: skip
+    assert single.timing is not None
+    assert single.timing.wait == timedelta(seconds=10)
+    assert alone.group_by == ("...",)

@@ -178,7 +178,8 @@ def unreachable(
 def _reaches(rule: Rule, labels: Labels, routes: Sequence[RouteSpec]) -> bool:
     own = {"rule": str(rule.name), "severity": rule.severity.value}
     found = places({**rule.labels, **labels, **own}, routes, now=None)
-    return any(place.receivers for place in found)
+    # One that leads to nobody is meant so; one that only leads further on is not.
+    return any(place.receivers or not place.spec.routes for place in found)
 
 
 def _count(number: int, word: str) -> str:

@@ -28,6 +28,7 @@ from monitor.settings.section import Section, at_most_one, exactly_one
 
 NOW: Final = timedelta(0)
 
+CHANNEL: Final = "a channel's id such as C0123456789, from its details (Slack can't search by name)"
 HeaderName = Annotated[str, matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a header name")]
 
 
@@ -36,8 +37,8 @@ class Slack(Confidant):
 
     token: SecretStr | None = None
     token_file: FileName | None = Field(default=None, examples=["/run/secrets/slack-bot"])
-    channel: Annotated[Text, matching(r"[#@]?[\w.-]{1,80}", "a channel's id such as C0123456789")] | None = (
-        Field(default=None, examples=["C0123456789"], description="Where the bot posts; invite it there.")
+    channel: Annotated[Text, matching(r"[CGD][A-Z0-9]{2,20}", CHANNEL)] | None = Field(
+        default=None, examples=["C0123456789"], description="Where the bot posts; invite it there."
     )
     webhook_url: SecretAddress | None = None
     webhook_url_file: FileName | None = Field(default=None, examples=["/run/secrets/slack"])

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from monitor.delivery.matchers import parse
 from monitor.errors import ConfigError
-from monitor.settings.forms import Duration, LabelName, Name, Text, Texts, several, wrong
+from monitor.settings.forms import Duration, LabelName, Name, Text, Texts, matching, several, wrong
 from monitor.settings.section import Section
 from monitor.settings.text import Loc
 
@@ -27,6 +27,11 @@ def _matcher(text: str) -> str:
 
 MatcherText = Annotated[Text, AfterValidator(_matcher)]
 Matchers = Annotated[tuple[MatcherText, ...], BeforeValidator(several)]
+
+
+GroupLabel = Annotated[
+    Text, matching(r"[A-Za-z_][A-Za-z0-9_]{0,62}|\.\.\.", "a label name, or ... for each alone")
+]
 
 
 class Step(Section):
@@ -53,7 +58,7 @@ class Route(Section):
     )
     continue_: bool = Field(default=False, alias="continue")
     routes: tuple[Route, ...] = Field(default=(), description="Tried first, for what this one takes.")
-    group_by: tuple[LabelName, ...] | None = Field(
+    group_by: tuple[GroupLabel, ...] | None = Field(
         default=None,
         examples=[["rule", "team"]],
         description="Alerts that agree in these labels are told together. Without it each is told at once.",

@@ -26,16 +26,17 @@ def shows(
 ) -> tuple[Shown, ...]:
     """What is to be remembered of `notification`, which was accepted at `now` with these receipts.
 
-    One row for a group, else one for each alert. () if nothing will ever have to be told again: a receiver
-    that does not follow, of alerts that are not repeated. What is over is told by a row that is never due.
+    One row for a group, else one for each alert; one for each too where they would be forgotten, however
+    many there are. () if nothing will ever have to be told again: a receiver that does not follow, of alerts
+    that are not repeated. What is over is told by a row that is never due.
     """
     if notification.kind in _SUMS and traits.reasserts is None:
         return ()  # what is shown of them elsewhere is brought up to date by the store
     kept = {**notification.receipts, **receipts}
     is_told_again = traits.follows or traits.reasserts is not None
-    if notification.opened is not None and notification.group:
+    if notification.opened is not None and notification.group and traits.reasserts is None:
         row = _of_group(notification, notification.opened, traits, kept, now)
-        return (row,) if is_told_again or notification.opened.timing.repeat is not None else ()
+        return (row,) if traits.follows or notification.opened.timing.repeat is not None else ()
     is_kept = is_told_again or notification.opened is not None
     rows = (_of_alert(alert, notification, traits, kept, now) for alert in notification.alerts)
     return tuple(rows) if is_kept else ()

@@ -163,10 +163,16 @@ def test_a_group_is_one_row_due_at_the_tick_that_repeats_it() -> None:
     assert (row.due_at, row.change) == (NOW - 2 * MINUTE + HOUR, Change.REPEAT)
 
 
-def test_a_group_that_never_repeats_is_asserted_where_it_would_be_forgotten() -> None:
+@pytest.mark.parametrize("timing", [EVERY, Timing(interval=5 * MINUTE)])
+def test_each_alert_of_a_group_is_asserted_where_it_would_be_forgotten(timing: Timing) -> None:
+    other = replace(OVER, id=AlertId("e" * 32))
+    fires, over = shows(group(LASTS, other, of=opened(timing=timing)), ALERTMANAGER, NO_RECEIPTS, now=NOW)
+    assert (fires.subject, fires.due_at, fires.change) == (LASTS.id, NOW + MINUTE, Change.REASSERT)
+    assert (over.subject, over.is_over) == (other.id, True)
+
+
+def test_a_group_that_never_repeats_leaves_no_row() -> None:
     told = group(LASTS, of=opened(timing=Timing(interval=5 * MINUTE)))
-    row = shown(told, ALERTMANAGER)
-    assert (row.subject, row.due_at, row.change) == ("s1", NOW + MINUTE, Change.REASSERT)
     assert shows(told, HOOK, NO_RECEIPTS, now=NOW) == ()
 
 

@@ -281,6 +281,22 @@ def test_what_a_machine_would_forget_is_said_again_in_batches(store: Store, cloc
         assert names(last.alerts) == ["a2", "a3"]  # acknowledged or not: it must not take it to be over
 
 
+def test_a_machine_forgets_no_alert_of_a_large_group(store: Store, clock: WallClock) -> None:
+    with store.write() as tx:
+        every = [f"a{number}" for number in range(600)]
+        tx.commit(lasting(*every, routes=in_group("ops")))
+        now = clock.forward(minutes=1)
+        while told := claim(tx, now=now):
+            deliver(tx, told, FORGETFUL, now)
+        again: list[str] = []
+        now = clock.forward(minutes=1)
+        while more := standing(tx, now, most=64):
+            assert (more.change, len(more.alerts) <= 64, more.others) == (Change.REASSERT, True, ())
+            deliver(tx, more, FORGETFUL, now)
+            again += names(more.alerts)
+    assert sorted(again) == sorted(every)
+
+
 def test_an_update_of_a_group_shows_its_last_message_as_things_are_now(
     store: Store, clock: WallClock
 ) -> None:

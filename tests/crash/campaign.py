@@ -9,9 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from signal import SIGKILL
@@ -20,12 +20,18 @@ from typing import Any, Final
 import httpx
 import trio
 
+from tests.crash import lasting
+from tests.crash.floods import AT_LEAST, QUIET_S
 from tests.crash.judge import Stored, StoredEntry, Truth, Violation, judge, read_truth
+from tests.crash.lasting import Heard
 from tests.crash.points import Charge, charges
 from tests.crash.receivers import SECRET, SENDER_TIMEOUT_S, Inbox, Post, receiving
-from tests.crash.traffic import KEY
+from tests.crash.traffic import KEY, WATCHED
+from tests.delivery.slack_api import CHANNEL, TOKEN
 
-WATCHED: Final = tuple(f"crash{number}" for number in range(1, 8))  # three of the script's ten are not
+WORD: Final = "a-word-of-the-kill-campaign-only"
+ACKNOWLEDGED: Final = 3  # one in so many floods
+ACK_EVERY_S: Final = 0.5
 START_WITHIN_S: Final = 60.0  # a cold cache on a busy machine
 PATIENCE_S: Final = 4.0  # from the first page, for a life to come to its point; then it is killed anyway
 QUIET_WITHIN_S: Final = 300.0
@@ -39,23 +45,56 @@ api: {{base_url: "{source}/v3", api_key: "{key}", requests_per_minute: 20000, ti
 watch: {{users: [{users}], start: beginning}}
 poll: {{min_interval: 100ms, page_size: 10}}
 store: {{url: "sqlite:///{store}"}}
-server: {{listen: "127.0.0.1:{port}"}}
+server: {{listen: "127.0.0.1:{port}", token: "{word}"}}
 rules: {{packs: [attachments, mentions], files: [missed-calls.yaml]}}
 receivers:
   - {{name: hook, webhook: {{url: "{receiver}/hook", secret: "{secret}"}}, timeout: {timeout}s}}
   - {{name: slack, slack: {{webhook_url: "{receiver}/slack"}}, rate: 4, timeout: {timeout}s}}
-routes: [{{receivers: [hook, slack]}}]
+  - name: bot
+    slack: {{token: {token}, channel: {channel}, url: "{receiver}/bot"}}
+    rate: 10
+    summary_over: 10000
+    timeout: {timeout}s
+  - name: room
+    slack: {{token: {token}, channel: {channel}, url: "{receiver}/bot"}}
+    rate: 10
+    summary_over: 10000
+    timeout: {timeout}s
+  - {{name: am, alertmanager: {{urls: ["{receiver}/am"]}}, timeout: {timeout}s}}
+  - {{name: lead, webhook: {{url: "{receiver}/lead", secret: "{secret}"}}, timeout: {timeout}s}}
+routes:
+  - {{receivers: [hook], continue: true}}
+  - {{matchers: ["rule=~'attachment.*|mention'"], receivers: [slack]}}
+  - match: {{rule: flood}}
+    receivers: [bot, am]
+    repeat_interval: 10s
+    escalate: [{{after: {escalate:g}s, receivers: [lead]}}]
+    continue: true
+  - match: {{rule: flood}}
+    receivers: [room]
+    group_by: [team]
+    group_wait: 1s
+    group_interval: 3s
+    repeat_interval: 12s
 log: {{format: json}}
 """
 
 # As in the pack, but a ring with no end is given up after 8 s instead of 90: a campaign ends sooner, and
 # many more timers are waiting whenever the monitor dies. Nothing in the script is answered after 8 s.
-RULES: Final = """
+RULES: Final = f"""
 rules:
   - name: missed-call
     kind: missed_call
     severity: warning
     ring_timeout: 8s
+  - name: flood
+    kind: count
+    severity: warning
+    when: {{text: {{words: [flood]}}}}
+    by: [text]
+    at_least: {AT_LEAST}
+    within: 10s
+    resolve_after: {QUIET_S}s
 """
 
 
@@ -89,6 +128,7 @@ class Result:
     truth: Truth
     posts: tuple[Post, ...]
     stored: Stored
+    heard: Heard
     violations: tuple[Violation, ...]
     lasted_s: float
 
@@ -96,27 +136,75 @@ class Result:
 async def run(plan: Plan, folder: Path, *, tell: Callable[[str], None]) -> Result:
     """Carry it out in `folder`, where the store, the logs and all evidence stay. Raises CampaignError."""
     began, inbox, lives = time.monotonic(), Inbox(seed=plan.seed), []
+    acknowledged: dict[str, float] = {}
     with receiving(inbox) as receiver:
         async with trafficking(plan, folder) as traffic:
             monitor = Monitor.prepare(folder, source=traffic.url, receiver=receiver)
-            for number, charge in enumerate(charges(plan.kills, seed=plan.seed, only=plan.only), 1):
-                lives.append(await monitor.live(charge))
-                if number % 25 == 0 or number == plan.kills:
-                    tell(f"{number} of {plan.kills} kills, {len(inbox.posts)} posts")
+            async with acknowledging(monitor, acknowledged):
+                for number, charge in enumerate(charges(plan.kills, seed=plan.seed, only=plan.only), 1):
+                    lives.append(await monitor.live(charge))
+                    if number % 25 == 0 or number == plan.kills:
+                        tell(f"{number} of {plan.kills} kills, {len(inbox.posts)} posts")
             inbox.calm.set()
             truth = await monitor.finish(traffic, tell=tell)
     posts = tuple(inbox.posts)
-    keep(truth, posts, folder)
+    keep(truth, inbox, folder)
     stored = read_store(monitor.store)
+    heard = Heard(
+        messages=tuple(inbox.slack.messages.values()),
+        asserted=tuple(inbox.asserted),
+        acknowledged=acknowledged,
+    )
     return Result(
         plan=plan,
         lives=tuple(lives),
         truth=truth,
         posts=posts,
         stored=stored,
-        violations=tuple(judge(truth, posts, stored)),
+        heard=heard,
+        violations=(*judge(truth, posts, stored), *lasting.judge(stored, heard)),
         lasted_s=time.monotonic() - began,
     )
+
+
+# --- the person on call ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def acknowledging(monitor: Monitor, acknowledged: dict[str, float]) -> AsyncIterator[None]:
+    """Somebody takes one flood in three, over HTTP; `acknowledged` keeps those that were confirmed."""
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{monitor.port}", timeout=1) as http,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(_acknowledge, monitor, http, acknowledged)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _acknowledge(monitor: Monitor, http: httpx.AsyncClient, acknowledged: dict[str, float]) -> None:
+    while True:
+        await trio.sleep(ACK_EVERY_S)
+        for alert in _unlooked(monitor.store):
+            if alert not in acknowledged and int(alert, 16) % ACKNOWLEDGED == 0:
+                with suppress(httpx.HTTPError):
+                    answer = await http.post(
+                        f"/api/alerts/{alert}/ack",
+                        json={"by": "ann"},
+                        headers={"authorization": f"Bearer {WORD}"},
+                    )
+                    if answer.status_code == 201:
+                        acknowledged[alert] = time.time()
+
+
+def _unlooked(store: Path) -> list[str]:
+    """The floods that are on; none while the store can't be read."""
+    asked = "SELECT id FROM alerts WHERE rule = 'flood' AND status = 'firing'"
+    try:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+            return [id_ for (id_,) in db.execute(asked)]
+    except sqlite3.OperationalError:
+        return []
 
 
 # --- the traffic -----------------------------------------------------------------------------------------
@@ -235,8 +323,9 @@ class Monitor:
             port=port,
         )
         text = CONFIG.format(
-            source=source, key=KEY, users=", ".join(WATCHED), store=monitor.store, port=port,
-            receiver=receiver, secret=SECRET, timeout=SENDER_TIMEOUT_S,
+            source=source, key=KEY, users=", ".join(map(_watched, WATCHED)), store=monitor.store, port=port,
+            receiver=receiver, secret=SECRET, timeout=SENDER_TIMEOUT_S, token=TOKEN, channel=CHANNEL,
+            escalate=lasting.ESCALATE_S, word=WORD,
         )  # fmt: skip
         monitor.config.write_text(text, encoding="utf-8")
         monitor.config.with_name("missed-calls.yaml").write_text(RULES, encoding="utf-8")
@@ -329,10 +418,31 @@ def _seen_until(user: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(user["watermark"]).timestamp() if user["watermark"] else 0.0
 
 
+def _watched(uid: str) -> str:
+    team = ("red", "green", "blue")[int(uid.removeprefix("crash")) % 3]
+    return f"{{uid: {uid}, labels: {{team: {team}}}}}"
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+ENTRIES: Final = """
+SELECT alert_id, entries.status, entries.receiver, entries.state, entries.created_at / 1e6,
+       notification, subject
+FROM entries LEFT JOIN notifications ON notifications.id = notification
+ORDER BY entries.id
+"""
+EMPTY: Final = (
+    "timers",
+    "closures",
+    "tombstones",
+    "escalations",
+    "groups WHERE closed_at IS NULL",
+    "shown WHERE due_at IS NOT NULL AND NOT is_over",
+)
 
 
 # --- the store -------------------------------------------------------------------------------------------
@@ -342,10 +452,11 @@ def read_store(file: Path) -> Stored:
     """What is in the file now, by plain SQL."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         alerts = dict(db.execute("SELECT id, first_seen_at / 1e6 FROM alerts"))
-        entries = db.execute("SELECT alert_id, status, receiver, state FROM entries ORDER BY id").fetchall()
+        rules = dict(db.execute("SELECT id, rule FROM alerts"))
+        acks = dict(db.execute("SELECT alert, at / 1e6 FROM acks"))
+        entries = db.execute(ENTRIES).fetchall()
         rejects = db.execute("SELECT message_id FROM rejects").fetchall()
-        tables = ("timers", "closures", "tombstones")
-        left = {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+        left = {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in EMPTY}
         tallies = dict(db.execute("SELECT name, total FROM tallies"))
         verdict = db.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
@@ -353,17 +464,27 @@ def read_store(file: Path) -> Stored:
     return Stored(
         alerts=alerts,
         entries=tuple(
-            StoredEntry(alert=alert, status=status, receiver=receiver, state=state)
-            for alert, status, receiver, state in entries
+            StoredEntry(
+                alert=alert,
+                status=status,
+                receiver=receiver,
+                state=state,
+                created_at=created_at,
+                notification=notification,
+                subject=subject,
+            )
+            for alert, status, receiver, state, created_at, notification, subject in entries
         ),
         tallies=tallies,
         rejects=tuple(id_ for (id_,) in rejects),
         left=left,
+        rules=rules,
+        acks=acks,
     )
 
 
-def keep(truth: Truth, posts: Sequence[Post], folder: Path) -> None:
-    """Write down what the receiver got and what was expected, beside the store and the logs."""
+def keep(truth: Truth, inbox: Inbox, folder: Path) -> None:
+    """Write down what the receivers got and what was expected, beside the store and the logs."""
     got = [
         {
             "at": p.at,
@@ -372,8 +493,10 @@ def keep(truth: Truth, posts: Sequence[Post], folder: Path) -> None:
             "fate": p.fate,
             "body": p.body.decode("utf-8", "replace"),
         }
-        for p in posts
+        for p in inbox.posts
     ]
+    (folder / "slack.json").write_text(json.dumps(list(map(asdict, inbox.slack.messages.values()))), "utf-8")
+    (folder / "asserted.json").write_text(json.dumps(list(map(asdict, inbox.asserted))), "utf-8")
     (folder / "posts.json").write_text(json.dumps(got), encoding="utf-8")
     expected = [
         {"rule": e.fact.rule, "key": e.fact.key, "users": sorted(e.users), "must": e.must, "at": e.known_at}

@@ -38,6 +38,9 @@ POINTS: Final = (
     Point(name="inside a send", hook="delivery.claimed", passes=4, delay_s=0.02),
     Point(name="delivery.sent", hook="delivery.sent", passes=4),
     Point(name="delivery.settled", hook="delivery.settled", passes=4),
+    Point(name="delivery.standing_claimed", hook="delivery.standing_claimed", passes=3),
+    Point(name="inside a standing send", hook="delivery.standing_claimed", passes=3, delay_s=0.02),
+    Point(name="delivery.standing_sent", hook="delivery.standing_sent", passes=3),
     Point(name="at random", hook=None, delay_s=4.0),
 )
 

@@ -108,4 +108,22 @@ def _sums(result: Result) -> Iterator[str]:
         f"{fates[Fate.DOUBTFUL]} left in doubt by the receiver. {len(again)} were repeats of what had been "
         f"taken, {doubtful} of them for the receiver's own doing."
     )
+    yield _lasting(result)
     yield "A ring with no end was given up after 8 s (the pack: 90 s). SIGKILL does not test fsync."
+
+
+def _lasting(result: Result) -> str:
+    """What became of what lasts."""
+    messages, stored = result.heard.messages, result.stored
+    news = {entry.notification for entry in stored.entries}
+    floods = sum(rule == "flood" for rule in stored.rules.values())
+    told = [entry for entry in stored.entries if (entry.receiver, entry.status) == ("lead", "firing")]
+    roots = Counter(one.mark["receiver"] for one in messages if one.thread_ts is None)
+    repeats = sum(one.mark["notification"] not in news for one in messages)
+    heard, edits = result.heard, sum(one.edits for one in messages)
+    return (
+        f"{floods} floods: {roots['bot']} messages by a bot about them one by one, {roots['room']} about "
+        f"groups of them, with {len(messages) - roots.total()} replies and {edits} edits; {repeats} repeats, "
+        f"{len(heard.acknowledged)} acknowledged, {len(told)} escalated; the Alertmanager was told "
+        f"{len(heard.asserted)} times of one."
+    )

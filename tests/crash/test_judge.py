@@ -194,3 +194,26 @@ def test_an_alert_without_an_entry_is_wrong() -> None:
 def test_a_malformed_row_with_an_id_is_set_aside_once() -> None:
     spoiled = replace(STORED, rejects=("5", "5", None))
     assert wrongs(stored=spoiled) == {Wrong.LEDGER}
+
+
+def test_a_flood_is_known_by_any_of_its_messages_and_has_an_end() -> None:
+    script = [
+        {
+            "id": str(number), "users": ["ann", "cid"], "visible_at": 10.0, "label": "flood 7",
+            "expect": [{"rule": "flood", "key": "9", "users": ["ann"], "must": True}] if number == 9 else [],
+            "is_malformed": False,
+        }
+        for number in (8, 9)
+    ]  # fmt: skip
+    truth = read_truth(script, ["ann", "bob"])
+    begun = alert("a1", "flood", message="8", watched_users=["ann"])
+    over = {**begun, "status": "resolved"}
+    stored = Stored(
+        alerts={"a1": 11.5},
+        entries=(entry("a1"), entry("a1", "resolved")),
+        tallies={"evaluated": 2, "fetched": 2, "rejected": 0},
+        rejects=(),
+        left={},
+    )
+    assert judge(truth, [post("n1", begun), post("n2", over, at=21)], stored) == []
+    assert {one.wrong for one in judge(truth, [post("n1", begun)], stored)} == {Wrong.ORDER, Wrong.UNSETTLED}

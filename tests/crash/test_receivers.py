@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.crash.receivers import MOST_TROUBLES, SECRET, Fate, Inbox, Mood, receiving
+from tests.delivery.slack_api import CHANNEL, TOKEN
 
 BODY = json.dumps({"data": {"alerts": []}})
 
@@ -83,3 +85,41 @@ def test_trouble_is_bounded_for_each_notification_and_ends_when_calm() -> None:
     assert {inbox.mood(str(number)) for number in range(500)} == set(Mood)
     inbox.calm.set()
     assert {inbox.mood(f"later {number}") for number in range(100)} == {Mood.FINE}
+
+
+def call(address: tuple[str, int], method: str, **said: object) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(*address, timeout=10)
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    connection.request("POST", f"/bot/{method}", json.dumps({"channel": CHANNEL, **said}), headers)
+    answer = connection.getresponse()
+    status, body = answer.status, answer.read()
+    connection.close()
+    return status, body
+
+
+def test_what_a_bot_posts_stands_in_the_channel(inbox: Inbox, address: tuple[str, int]) -> None:
+    status, body = call(address, "chat.postMessage", text="missed call")
+    assert (status, json.loads(body)["ok"]) == (200, True)
+    assert [one.text for one in inbox.slack.messages.values()] == ["missed call"]
+
+
+def test_a_call_may_fail_before_or_after_it_was_done() -> None:
+    inbox = Inbox(seed=2)
+    with receiving(inbox) as url:
+        at = urlsplit(url)
+        assert at.hostname
+        assert at.port
+        answered = 0
+        for number in range(60):
+            with suppress(http.client.HTTPException, ConnectionError):
+                mark = {"event_payload": {"notification": str(number)}, "event_type": "cometwatch_alert"}
+                status, _ = call((at.hostname, at.port), "chat.postMessage", text="x", metadata=mark)
+                answered += status == 200
+    assert 0 < answered < len(inbox.slack.messages) < 60
+
+
+def test_an_alertmanager_keeps_what_it_was_told(inbox: Inbox, address: tuple[str, int]) -> None:
+    told = [{"labels": {"alert_id": "a1"}, "endsAt": "2126-11-22T08:00:00Z"}]
+    assert send(address, "/am/api/v2/alerts", json.dumps(told), {}) == 200
+    [one] = inbox.asserted
+    assert (one.alert, one.fires, one.fate) == ("a1", True, Fate.ACCEPTED)

@@ -1,8 +1,8 @@
 """The simulated CometChat that outlives every monitor: `python -m tests.crash.traffic SEED RATE`.
 
-Prints its address, then plays scenario `crash` in chapters, each seeded by its number, until standard
-input ends. A chapter begun is played to its end, so that every call of the script has the end that its
-truth speaks of; then it prints "played" and goes on answering.
+Prints its address, then plays scenario `crash` and floods beside it in chapters, each seeded by its number,
+until standard input ends. A chapter begun is played to its end, so that every call of the script has the
+end that its truth speaks of; then it prints "played" and goes on answering.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import trio
 from monitor.clock import system_wall
 from monitor.server import listening, serve
 from monitor.simulator import Fault, Faults, World, build, play, scenario
+from tests.crash.floods import floods
 
 KEY: Final = "0123456789abcdef0123456789abcdef01234567"
+WATCHED: Final = tuple(f"crash{number}" for number in range(1, 8))  # three of the script's ten are not
 CHAPTER_S: Final = 5.0
 FAULTS: Final = (
     Fault(kind="server-error", probability=0.004),
@@ -55,6 +57,8 @@ async def _play_chapters(world: World, seed: int, rate: float) -> None:
             # Their random numbers must differ, from each other and from those of the next seed.
             script = scenario("crash", seed=seed * 1_000_000 + number, rate=rate, lasts_s=CHAPTER_S)
             chapters.start_soon(partial(play, world, script, trio.sleep))
+            bursts = floods(seed * 1_000_000 + number, watched=WATCHED, lasts_s=CHAPTER_S)
+            chapters.start_soon(partial(play, world, bursts, trio.sleep))
             with trio.move_on_after(CHAPTER_S):
                 await ended.wait()
                 return

@@ -48,7 +48,7 @@ def test_an_end_may_be_told_in_any_zone() -> None:
     ("changes", "reason"),
     [
         ({"matchers": ()}, "matchers: say what is silenced; for example team=payments"),
-        ({"matchers": ("payments",)}, '"payments" is not a matcher; for example team=payments'),
+        ({"matchers": ("payments",)}, "`payments` is not a matcher; for example team=payments"),
         ({"matchers": ("rule=~'('",)}, "is not a regular expression of RE2"),
         ({"matchers": ("team!=payments",)}, 'team!="payments" would take alerts without any such label'),
         ({"matchers": ("team=~'.*'",)}, "add one that asks for a value, for example team=payments"),

@@ -39,21 +39,24 @@ def parse(text: str) -> Matcher:
     """`label=value`, `!=`, `=~` or `!~`; the value may be quoted as Alertmanager does. Raises ConfigError."""
     found = _WRITTEN.fullmatch(text)
     if found is None:
-        raise ConfigError(f'"{text}" is not a matcher; for example {EXAMPLE}')
+        raise ConfigError(f"`{text}` is not a matcher; for example {EXAMPLE}")
     label, operator, value = found[1], Operator(found[2]), _unquoted(found[3], text)
     if operator in {Operator.LIKE, Operator.NOT_LIKE}:
         try:
             _pattern(value)
         except re2.error as error:
-            raise ConfigError(f'"{text}": {value!r} is not a regular expression of RE2 ({error})') from None
+            why = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+            raise ConfigError(f"`{text}`: {value!r} is not a regular expression of RE2 ({why})") from None
     return Matcher(label=label, operator=operator, value=value)
 
 
 def _unquoted(value: str, text: str) -> str:
+    if value.startswith(("=", "~")):
+        raise ConfigError(f"`{text}`: one = is enough, as in {EXAMPLE}; a value that begins so is quoted")
     if not value.startswith(('"', "'")):
         return value
     if len(value) < 2 or value[-1] != value[0]:
-        raise ConfigError(f'"{text}": the quoted value does not end with {value[0]}')
+        raise ConfigError(f"`{text}`: the quoted value does not end with {value[0]}")
     if value[0] == "'":
         return value[1:-1]
     return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), value[1:-1])

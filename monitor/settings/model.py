@@ -267,14 +267,6 @@ class Settings(Section):
         names = [one.get("name") for one in value["receivers"] if isinstance(one, dict)]
         return {**value, "routes": [{"receivers": names}]} if names and all(names) else value
 
-    @model_validator(mode="after")
-    def _watchdogs_have_an_alertmanager(self) -> Self:
-        kinds = {receiver.name: receiver.key for receiver in self.receivers}
-        for one in self.heartbeats:
-            if one.alertmanager and kinds.get(one.alertmanager) not in {None, "alertmanager"}:
-                raise wrong(f"heartbeats: receiver {one.alertmanager} is no alertmanager; give its url_file")
-        return self
-
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What works but was probably not meant."""

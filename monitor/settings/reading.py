@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from monitor.delivery.matchers import parse
 from monitor.errors import ConfigError
 from monitor.settings.forms import duration_text, several
 from monitor.settings.model import Settings, confidants
@@ -29,6 +31,9 @@ PREFIX: Final = "COMETWATCH_"
 REGIONS: Final = ("us", "eu", "in")
 LISTING: Final = "cometwatch schema settings"
 NOT_SETTINGS: Final = frozenset({"COMETWATCH_CONFIG"})  # read by the command line itself
+
+OF_RULES: Final = frozenset({"calendars", "lists", "conditions"})
+"""Keys of rules files that routes make one look for in the settings."""
 
 BOUNDS: Final = {
     "greater_than": ("gt", "more than"),
@@ -147,13 +152,22 @@ class Reader:
                 message = f"expected {_bound(kind, _field_at(loc))}"
             case _:
                 message = error["msg"].replace("Input should be", "expected")
-        return Problem(self.place(loc), f"{_dotted(loc)}: {message}", _example(loc))
+        example = None if "for example" in message else _example(loc)
+        return Problem(self.place(loc), f"{_dotted(loc)}: {message}", example)
 
     def _unknown_key(self, loc: Loc) -> Problem:
         key = str(loc[-1])
         fields = _fields(_model_at(loc[:-1]))
         elsewhere = [path for path, _ in _paths(Settings) if path[-1] == key]
-        if elsewhere:
+        example: str | None
+        if len(loc) == 1 and key in OF_RULES:
+            hint, example = (
+                f"; {key} stand in a rules file, beside its rules",
+                "rules: {files: [./rules.yaml]}",
+            )
+        elif near := difflib.get_close_matches(key, fields, n=1, cutoff=0.8):
+            hint, example = f' (did you mean "{near[0]}"?)', _example((*loc[:-1], near[0]))
+        elif elsewhere:
             hint, example = f' (did you mean "{_dotted(elsewhere[0])}"?)', None
         elif near := difflib.get_close_matches(key, fields, n=1):
             hint, example = f' (did you mean "{near[0]}"?)', _example((*loc[:-1], near[0]))
@@ -178,7 +192,20 @@ class Reader:
         for at, route in walk(_listed(values, "routes")):
             yield from self._unknown_severities(at, route)
             yield from self._leads_nowhere(at, route)
+        yield from self._watchdogs_elsewhere(values)
         yield from self._listed_twice(values)
+
+    def _watchdogs_elsewhere(self, values: Any) -> Iterator[Problem]:
+        receivers = [one for one in _listed(values, "receivers") if isinstance(one, dict)]
+        others = [one.get("name") for one in receivers if "alertmanager" not in one]
+        for number, heartbeat in enumerate(_listed(values, "heartbeats")):
+            name = heartbeat.get("alertmanager") if isinstance(heartbeat, dict) else None
+            if name is not None and name in others:
+                loc = ("heartbeats", number, "alertmanager")
+                message = (
+                    f'{_dotted(loc)}: receiver "{name}" is no alertmanager; give the url_file of a heartbeat'
+                )
+                yield Problem(self.place(loc), message)
 
     def _leads_nowhere(self, at: Loc, route: Any) -> Iterator[Problem]:
         is_outer = len(at) == len(("routes", 0))
@@ -198,13 +225,11 @@ class Reader:
     def _unknown_severities(self, at: Loc, route: Any) -> Iterator[Problem]:
         match = route.get("match") if isinstance(route, dict) else None
         given = match.get("severity", ()) if isinstance(match, dict) else ()
-        for name in several(given):
+        named = [((*at, "match", "severity"), name) for name in several(given)]
+        for loc, name in (*named, *_severities_compared(at, route)):
             if isinstance(name, str) and name not in list(Severity):
-                loc = (*at, "match", "severity")
-                yield Problem(
-                    self.place(loc),
-                    f'{_dotted(loc)}: no severity is named "{name}"{_nearest(name, list(Severity))}',
-                )
+                message = f'{_dotted(loc)}: no severity is named "{name}"{_nearest(name, list(Severity))}'
+                yield Problem(self.place(loc), message)
 
     def _listed_twice(self, values: Any) -> Iterator[Problem]:
         for names in _lists_of_names(values):
@@ -235,6 +260,8 @@ class Reader:
                 message = "group_by: [] groups nothing; Alertmanager makes one group of everything of it"
                 example = "group_by: [rule]"
                 yield Problem(self.place(("routes", number, "group_by")), message, example, is_warning=True)
+        yield from self._never_reached(settings)
+        yield from self._never_sent_to(settings)
         if not settings.receivers:
             place = self.place(("receivers",))
             yield Problem(
@@ -244,14 +271,41 @@ class Reader:
                 is_warning=True,
             )
 
+    def _never_reached(self, settings: Settings) -> Iterator[Problem]:
+        """Routes behind one that takes everything and does not say `continue`."""
+        for at, _ in walk(settings.routes):
+            siblings = (loc for loc, one in walk(settings.routes) if one.takes_everything)
+            before = (loc for loc in siblings if loc[:-1] == at[:-1] and loc < at)
+            if first := next(before, None):
+                message = (
+                    f"{_dotted(at)}: no alert gets here, as {_dotted(first)} takes them all: put it before"
+                )
+                yield Problem(self.place(at), message, is_warning=True)
+
+    def _never_sent_to(self, settings: Settings) -> Iterator[Problem]:
+        """Receivers that no route, step, fallback or heartbeat leads to."""
+        all_routes = [route for _, route in walk(settings.routes)]
+        named = {name for route in all_routes for name in route.receivers or ()}
+        named |= {name for route in all_routes for step in route.escalate for name in step.receivers}
+        named |= {one.fallback.receiver for one in settings.receivers if one.fallback}
+        named |= {one.alertmanager for one in settings.heartbeats if one.alertmanager}
+        for number, receiver in enumerate(settings.receivers):
+            if receiver.name not in named:
+                message = f'nothing is ever sent to "{receiver.name}": no route leads there'
+                yield Problem(self.place(("receivers", number, "name")), message, is_warning=True)
+
     def secret_problems(self, settings: Settings) -> tuple[Problem, ...]:
-        """Secrets that can't be read now: refused by `check` and a fresh start."""
+        """Secrets and certificates that can't be read now: refused by `check` and a fresh start."""
         return tuple(self._unreadable(settings))
 
     def _unreadable(self, settings: Settings) -> Iterator[Problem]:
         for loc, section in confidants(settings):
             for error in section.secret_errors():
                 yield Problem(self.place((*loc, error.key)), f"{_dotted(loc)}.{error}")
+        for number, receiver in enumerate(settings.receivers):
+            at: Loc = ("receivers", number, "tls")
+            for key, trouble in receiver.tls.troubles():
+                yield Problem(self.place((*at, key)), f"{_dotted(at)}.{key}: {trouble}")
 
 
 def _telling(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -345,6 +399,17 @@ def _receivers_named(values: Any) -> Iterator[tuple[Loc, Any]]:
         for step, one in enumerate(_listed(route, "escalate")):
             for position, name in enumerate(_listed(one, "receivers")):
                 yield (*at, "escalate", step, "receivers", position), name
+
+
+def _severities_compared(at: Loc, route: Any) -> Iterator[tuple[Loc, str]]:
+    """The severities with which a route's matchers compare; a wrong matcher is told of elsewhere."""
+    written = route.get("matchers") if isinstance(route, dict) else None
+    for position, text in enumerate(several(written or ())):
+        with suppress(ConfigError):
+            matcher = parse(str(text))
+            if matcher.label == "severity" and matcher.operator in {"=", "!="}:
+                loc = (*at, "matchers", position) if isinstance(written, list) else (*at, "matchers")
+                yield loc, matcher.value
 
 
 def _lists_of_names(values: Any) -> Iterator[list[tuple[Loc, str]]]:

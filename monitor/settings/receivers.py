@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -155,6 +157,10 @@ class Alertmanager(Confidant):
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
+        if any("/api/v" in url for url in self.urls):
+            raise wrong(
+                "urls are Alertmanager's own, without /api/v2/alerts, for example http://alertmanager-0:9093"
+            )
         at_most_one(self, "password_file", "password")
         at_most_one(self, "token_file", "token")
         has_password, has_token = self.password or self.password_file, self.token or self.token_file
@@ -293,6 +299,9 @@ RATES: Final = {"slack": 1.0, "teams": 1.0, "discord": 1.0, "telegram": 1.0, "ap
 MACHINE_RATE: Final = 20.0
 
 
+KEY_OF_CERT: Final = "which stands there too, or in key_file; it has no password"
+
+
 class Tls(Section):
     """Whom we trust there, and who we are."""
 
@@ -307,6 +316,35 @@ class Tls(Section):
         if self.key_file and not self.cert_file:
             raise wrong("key_file belongs to a cert_file")
         return self
+
+    def troubles(self) -> Iterator[tuple[str, str]]:
+        """What keeps its files from being used now, each with the key that names the file."""
+        named = {key: getattr(self, key) for key in ("ca_file", "cert_file", "key_file")}
+        missing = [(key, trouble) for key, file in named.items() if file and (trouble := _unreadable(file))]
+        yield from missing
+        if self.ca_file and not missing:
+            try:
+                ssl.create_default_context(cafile=self.ca_file)
+            except ssl.SSLError:
+                yield "ca_file", f"{self.ca_file} holds no certificates in PEM"
+        if self.cert_file and not missing:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                    self.cert_file, self.key_file, password=""
+                )
+            except ssl.SSLError:
+                yield (
+                    "cert_file",
+                    f"{self.cert_file} holds no certificate in PEM that fits its key, {KEY_OF_CERT}",
+                )
+
+
+def _unreadable(file: str) -> str | None:
+    try:
+        with Path(file).open("rb"):
+            return None
+    except OSError as error:
+        return f"can't read {file}: {error.strerror}"
 
 
 class Fallback(Section):

@@ -83,6 +83,12 @@ class Route(Section):
     )
     escalate: tuple[Step, ...] = Field(default=(), examples=[[{"after": "15m", "receivers": ["lead"]}]])
 
+    @property
+    def takes_everything(self) -> bool:
+        """Whether no alert ever gets to the routes behind it."""
+        has_terms = self.match or self.matchers or self.during or self.except_
+        return not has_terms and not self.continue_
+
 
 def walk(routes: Any, at: Loc = ("routes",)) -> Iterator[tuple[Loc, Any]]:
     """Every route of a tree, written or read, with its way through the YAML keys; the outer ones first."""

@@ -96,7 +96,7 @@ def test_what_a_silence_holds(desk: Desk, reopen: Reopen) -> None:
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        (("payments", "--for", "1h"), '"payments" is not a matcher; for example team=payments'),
+        (("payments", "--for", "1h"), "`payments` is not a matcher; for example team=payments"),
         (("team!=payments", "--for", "1h"), "would take alerts without any such label"),
         (("team=a",), "say how long: for (30m, 2h, 3d) or ends_at"),
         (("team=a", "--for", "1h", "--until", "2199-01-01T00:00:00Z"), "say how long"),

@@ -27,6 +27,7 @@ IS, IS_NOT, LIKE, NOT_LIKE = Operator
         ("team=", "team", IS, ""),
         ('team=""', "team", IS, ""),
         ("k8s.pod-name=x=y", "k8s.pod-name", IS, "x=y"),
+        ("team='=x'", "team", IS, "=x"),
     ],
 )
 def test_a_matcher_is_read_as_alertmanager_reads_it(
@@ -38,12 +39,15 @@ def test_a_matcher_is_read_as_alertmanager_reads_it(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("payments", '"payments" is not a matcher; for example team=payments'),
+        ("payments", "`payments` is not a matcher; for example team=payments"),
+        ("team==x", "`team==x`: one = is enough, as in team=payments"),
+        ("team!==x", "one = is enough"),
+        ("team=~~x", "one = is enough"),
         ("=x", "is not a matcher"),
         ("9team=x", "is not a matcher"),
         ('team="x', 'the quoted value does not end with "'),
         ("team='", "the quoted value does not end with '"),
-        ("team=~(", "is not a regular expression of RE2"),
+        ("team=~(x", "`team=~(x`: '(x' is not a regular expression of RE2 (missing ): (x)"),
         ("team!~(?=x)", "is not a regular expression of RE2"),
     ],
 )

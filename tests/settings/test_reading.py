@@ -73,6 +73,53 @@ def test_defaults_need_little(tmp_path: Path) -> None:
     assert [one.message for one in settings.warnings] == ["no receivers: alerts are only kept in the store"]
 
 
+def test_receivers_and_routes_that_nothing_leads_to_are_told(tmp_path: Path) -> None:
+    text = """{LEAST}
+receivers:
+  - {name: ops, console: , fallback: {receiver: spare}}
+  - {name: spare, console: }
+  - {name: lead, console: }
+  - {name: lonely, console: }
+routes:
+  - receivers: [ops]
+    match: {team: a}
+    routes: [{receivers: [ops], continue: true}, {receivers: [ops]}, {receivers: [ops]}]
+  - {receivers: [ops], escalate: [{after: 15m, receivers: [lead]}]}
+  - {receivers: [ops], match: {severity: critical}}
+"""
+    said = [str(one) for one in read(tmp_path, text.replace("{LEAST}", LEAST)).warnings]
+    assert [one.partition(" warning: ")[2] for one in said] == [
+        "routes[0].routes[2]: no alert gets here, as routes[0].routes[1] takes them all: put it before",
+        "routes[2]: no alert gets here, as routes[1] takes them all: put it before",
+        'nothing is ever sent to "lonely": no route leads there',
+    ]
+
+
+def test_an_alertmanager_is_named_without_the_path_of_its_api(tmp_path: Path) -> None:
+    text = "receivers: [{name: am, alertmanager: {urls: ['http://am:9093/api/v2/alerts']}}]"
+    (said,) = complaints(tmp_path, f"{LEAST}\n{text}")
+    assert "without /api/v2/alerts, for example http://alertmanager-0:9093" in said
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [
+        ("ca_file: nope.pem", "ca_file: can't read nope.pem: No such file or directory"),
+        ("ca_file: c.yaml", "ca_file: c.yaml holds no certificates in PEM"),
+        ("cert_file: c.yaml", "cert_file: c.yaml holds no certificate in PEM that fits its key"),
+        ("cert_file: c.yaml, key_file: nope.pem", "key_file: can't read nope.pem: No such file"),
+    ],
+)
+def test_certificates_of_no_use_are_told_before_they_are_needed(
+    tmp_path: Path, tls: str, expected: str
+) -> None:
+    text = f"receivers: [{{name: hook, webhook: {{url: 'https://hooks.example'}}, tls: {{{tls}}}}}]"
+    (tmp_path / "c.yaml").write_text(f"{LEAST}\n{text}")
+    reader = Reader(tmp_path / "c.yaml", {})
+    (problem,) = reader.secret_problems(reader.settings())
+    assert f"receivers[0].tls.{expected}" in str(problem).replace(f"{tmp_path}/", "")
+
+
 WRONG = Path(__file__).parent / "wrong"
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from tests.storm.campaign import AFTERMATH_S, Result, Told, run
+from tests.storm.campaign import Result, Told, run
 from tests.storm.scene import Scene
 
 ALERTS: Final = 10_000
@@ -30,7 +30,7 @@ def scenes(alerts: int) -> tuple[Scene, ...]:
     return (
         Scene(name="storm", alerts=alerts, over_s=60),
         Scene(name="surge", alerts=alerts, over_s=60, is_known=True),
-        Scene(name="outage", alerts=alerts // 2, over_s=7200, outage_s=7200, still=10),
+        Scene(name="outage", alerts=alerts // 2, over_s=7200, outage_s=7200, still=10, most_messages=30),
     )
 
 
@@ -62,7 +62,7 @@ def _lines(result: Result) -> Iterator[str]:
     states = ", ".join(f"{state} {count:,}" for state, count in sorted(result.entries.items()))
     yield f"  {result.found:,} alerts stored, {result.over:,} of them over; entries: {states}"
     for one in result.told:
-        yield from _receiver(one)
+        yield from _receiver(one, scene)
     for name, about in COSTS.items():
         if costs := sorted(result.costs.get(name, ())):
             p50, p99 = (costs[int(part * (len(costs) - 1))] * 1e3 for part in (0.5, 0.99))
@@ -76,13 +76,14 @@ def _lines(result: Result) -> Iterator[str]:
     yield "  FAILED" if result.wrong else "  passed"
 
 
-def _receiver(one: Told) -> Iterator[str]:
+def _receiver(one: Told, scene: Scene) -> Iterator[str]:
     kinds = ", ".join(f"{kind.strip()} {count:,}" for kind, count in sorted(one.messages.items()))
     yield (
-        f"  {one.receiver:<7} {one.people_saw:>5,} messages in {AFTERMATH_S / 60:.0f} min "
-        f"(most in a minute: {one.busiest_minute}); first after {one.first_s:.1f} s, last beginning after "
-        f"{one.last_begun_s:.0f} s; all in all {kinds}"
+        f"  {one.receiver:<7} {one.people_saw:>5,} messages in {scene.aftermath_s / 60:.0f} min "
+        f"(most in a minute: {one.busiest_minute}; old events by themselves: {one.stragglers}); "
+        f"first after {one.first_s:.1f} s, last beginning after {one.last_begun_s:.0f} s"
     )
+    yield f"          all in all: {kinds}"
     if one.first_critical_s is not None and one.worst_critical_s is not None:
         yield (
             f"          critical: the first told {one.first_critical_s:.1f} s after it was found, "

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock
 
 from monitor.clock import Clock, virtual
+from monitor.delivery.breaker import OPENS_AFTER
 from monitor.delivery.fleet import Fleet, Post
 from monitor.delivery.outbox import Deliverer
 from monitor.delivery.values import Receiver
@@ -54,7 +55,7 @@ FACTS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 OURS: Final = ("cometwatch-", "rule-surge")
 FIRST_CRITICAL_S: Final = 5.0
-AFTERMATH_S: Final = 1800.0
+MOST_STRAGGLERS: Final = OPENS_AFTER  # claimed while it was not known yet that the receiver takes nothing
 KINDS: Final = {Kind.ALERTS: "alert", Kind.GROUP: "group", Kind.SUMMARY: "sum", Kind.DIGEST: "digest"}
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -67,8 +68,9 @@ class Told:
     receiver: str
     sends: int
     messages: Mapping[str, int]  #: accepted, by kind
-    people_saw: int  #: messages within `AFTERMATH_S` of the beginning, or of the end of the outage
+    people_saw: int  #: messages within `Scene.aftermath_s`
     busiest_minute: int
+    stragglers: int  #: events by themselves, long after they were found
     first_s: float  #: from the first alert, or the end of the outage, to the first and the last message
     last_s: float
     last_begun_s: float  #: to the last that tells of a beginning
@@ -304,6 +306,8 @@ def _annoying(stage: Stage) -> Iterator[str]:
         told = _told(stage, name)
         if told.people_saw > stage.scene.most_messages:
             yield f"{name}: people saw {told.people_saw} messages, more than {stage.scene.most_messages}"
+        if told.stragglers > MOST_STRAGGLERS:
+            yield f"{name}: {told.stragglers} old events were told one by one"
         delay = told.first_critical_s
         if not stage.scene.outage_s and (delay is None or delay > FIRST_CRITICAL_S):
             yield f"{name}: the first critical alert was told after {delay} s"
@@ -340,7 +344,7 @@ def _told(stage: Stage, name: str) -> Told:
     witness, scene = stage.witnesses[name], stage.scene
     heard = [one for one in witness.sent if one.at >= scene.began and one.change is not Change.UPDATE]
     since = scene.began + scene.outage_s
-    at = [one.at - since for one in heard if one.at - since < AFTERMATH_S]
+    at = [one.at - since for one in heard if one.at - since < scene.aftermath_s]
     delays = list(witness.criticals.values())
     return Told(
         receiver=name,
@@ -348,6 +352,7 @@ def _told(stage: Stage, name: str) -> Told:
         messages=Counter(f"{KINDS[one.kind]} {'over' if one.status == 'resolved' else ''}" for one in heard),
         people_saw=len(at),
         busiest_minute=max((sum(a <= b < a + 60 for b in at) for a in at), default=0),
+        stragglers=sum(one.is_straggler for one in heard),
         first_s=at[0] if at else 0.0,
         last_s=at[-1] if at else 0.0,
         last_begun_s=max((one.at - since for one in heard if one.status == "firing"), default=0.0),

@@ -15,6 +15,7 @@ from tests.rules.builders import BOB, a_message, rules_of
 
 KINDS: Final = 20
 WITHIN_S: Final = 600.0  # a question is an alert when it is so old
+GOES_ON_S: Final = 600.0  # what still fires when the outage is over is answered so long after it
 RECEIVERS: Final = ("oncall", "bot", "hook")
 HISTORY_H: Final = 48
 PAST: Final = 10_000_000  # the first id of what was said before the start
@@ -41,7 +42,7 @@ class Scene:
     """So many alerts, spread evenly over so many seconds from `began` on.
 
     One in five lasts: a question that nobody answers in time. All of them but `still` are answered before
-    `over_s` and half an hour have passed, the rest at the very end.
+    `over_s` and half an hour have passed, or the outage is over; the rest ten minutes later.
     """
 
     name: str
@@ -67,7 +68,12 @@ class Scene:
 
     @property
     def end(self) -> float:
-        return self.settled + (3600 if self.still else 1200)
+        return self.settled + 1200
+
+    @property
+    def aftermath_s(self) -> float:
+        """So long after the beginning, or after the outage, people's messages are counted."""
+        return GOES_ON_S if self.outage_s else 1800.0
 
 
 def orders() -> Orders:
@@ -117,7 +123,7 @@ def _question(scene: Scene, number: int, at: float, random: Random) -> Iterator[
     customer = f"customer{number}"
     yield at - WITHIN_S, "question", customer
     if number < scene.still:
-        yield scene.settled + 1800, "answer", customer
+        yield scene.settled + GOES_ON_S, "answer", customer
     else:
         yield random.uniform(min(at + 60, scene.settled), scene.settled), "answer", customer
 

@@ -8,8 +8,8 @@ from tests.storm.__main__ import told
 from tests.storm.campaign import run
 from tests.storm.scene import Scene
 
-STORM = Scene(name="storm", alerts=400, over_s=60)
-OUTAGE = Scene(name="outage", alerts=300, over_s=1800, outage_s=1800, still=5)
+STORM = Scene(name="storm", alerts=300, over_s=60)
+OUTAGE = Scene(name="outage", alerts=200, over_s=1200, outage_s=1200, still=5)
 
 
 @pytest.mark.parametrize("scene", [STORM, OUTAGE], ids=lambda scene: scene.name)

@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from monitor.clock import Clock
+from monitor.delivery.policy import STALE_AFTER
 from monitor.delivery.sinks.base import Delivered, Settlement, Sink, Traits
 from monitor.delivery.sinks.post import open_http
 from monitor.delivery.sinks.slack import SlackSink
@@ -80,6 +81,7 @@ class Sent:
     change: Change
     status: Status
     alerts: int
+    is_straggler: bool  #: one event by itself, long after it was found
 
 
 @dataclass
@@ -106,6 +108,7 @@ class Witness:
 
     def _note(self, told: Notification) -> None:
         self.accepted.add(told.id)
+        now, alone = self.clock.wall(), told.alerts[0] if len(told.alerts) == 1 else None
         self.sent.append(
             Sent(
                 at=trio.current_time(),
@@ -113,9 +116,13 @@ class Witness:
                 change=told.change,
                 status=told.status,
                 alerts=len(told.alerts),
+                is_straggler=alone is not None
+                and alone.status is Status.FIRING
+                and not alone.lasts
+                and now - alone.first_seen_at > STALE_AFTER,
             )
         )
         for alert in told.alerts:
             if alert.severity is Severity.CRITICAL and alert.status is Status.FIRING:
-                delay = self.clock.wall() - alert.first_seen_at
+                delay = now - alert.first_seen_at
                 self.criticals.setdefault(alert.id, delay.total_seconds())

@@ -24,7 +24,7 @@ import trio
 from monitor.clock import Clock
 from monitor.delivery.backoff import Pace, next_attempt, next_telling
 from monitor.delivery.breaker import PROBED, SOUND, Breaker, Condition
-from monitor.delivery.bundling import STORM, bundle
+from monitor.delivery.bundling import MAX_BATCH_BYTES, STORM, bundle
 from monitor.delivery.render.disclosure import disclose
 from monitor.delivery.showing import shows
 from monitor.delivery.sinks.base import Delivered, Refused, RetryAfter, Settlement, Sink
@@ -179,10 +179,17 @@ class Deliverer:
         """The next notification, or when the next one is due."""
         receiver, now = self._receiver.name, self._clock.wall()
         choose, probes = self._choice(now), PROBED if self._breaker.is_open else None
-        claimed = partial(Tx.claim, receiver=receiver, now=now, lease=self._lease)
+        claimed = partial(
+            Tx.claim,
+            receiver=receiver,
+            now=now,
+            lease=self._lease,
+            most_groups=self._most_groups(),
+            most_bytes=self._most_bytes(),
+        )
 
         def claim(tx: Tx) -> tuple[Notification | None, datetime | None]:
-            notification = claimed(tx, choose=choose, most_claimed=probes, most_groups=self._most_groups())
+            notification = claimed(tx, choose=choose, most_claimed=probes)
             if notification is None and probes:
                 # Nothing that is due can serve as a probe: what waits for its retry will do.
                 notification = claimed(tx, choose=_nothing, most_claimed=1)
@@ -218,6 +225,11 @@ class Deliverer:
     def _most_groups(self) -> int | None:
         """If more groups are due, what waits of them is summed up: so many messages are a storm too."""
         return self._receiver.summary_over if self._sink.traits.people else None
+
+    def _most_bytes(self) -> int | None:
+        """Most of a group in one body; no limit where it is told in short: to people, or as one event."""
+        traits = self._sink.traits
+        return None if traits.people or traits.most == 1 else MAX_BATCH_BYTES
 
     def _most(self) -> int:
         """Most subjects that are told again at once: people look at each by itself."""

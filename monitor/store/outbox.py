@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any, Final
 
@@ -152,7 +153,8 @@ DUE_GROUPS = (
     .limit(bindparam("most"))
 )
 WAITING_OF_GROUP = (
-    select(entries.c.id, entries.c.status)
+    select(entries.c.id, entries.c.status, SIZE)
+    .join(alerts, alerts.c.id == entries.c.alert_id)
     .where(UNCLAIMED, entries.c.grouped == bindparam("of_key"))
     .order_by(entries.c.id)
     .limit(bindparam("most"))
@@ -231,11 +233,13 @@ class Outbox(Telling):
         choose: Callable[[Sequence[Waiting]], Bundle | None],
         most_claimed: int | None = None,
         most_groups: int | None = None,
+        most_bytes: int | None = None,
     ) -> Notification | None:
         """Take the next notification to send to `receiver`; unsettled after `lease` it is offered again.
 
         1. One that is due again, or whose lease ran out: the same id, the same entries.
-        2. Else a group that is due: all that waits of it, up to 500 entries, as one notification.
+        2. Else a group that is due: all that waits of it, up to 500 entries and `most_bytes` as stored, as
+           one notification; the rest of it is due at once.
         3. Else up to 500 entries that are in no notification and no group, and up to 1,000 summed ones, are
            offered to `choose`, oldest first; its bundle is stored as a notification with a fresh id before it
            is returned. If more than `most_groups` groups are due, theirs are offered too: a storm. For a
@@ -251,7 +255,7 @@ class Outbox(Telling):
             is_storm = (
                 most_groups is not None and self._due_groups(receiver, now, most_groups + 1) > most_groups
             )
-            row = None if is_storm else self._flush(receiver, now)
+            row = None if is_storm else self._flush(receiver, now, most_bytes)
             row = row or self._chosen_of(receiver, now, choose, is_storm=is_storm)
         return None if row is None else self._lease(row, now, now + lease)
 
@@ -355,12 +359,16 @@ class Outbox(Telling):
     def _due_groups(self, receiver: str, now: datetime, most: int) -> int:
         return len(self._run(DUE_GROUPS, {"to": receiver, "now": now, "most": most}).all())
 
-    def _flush(self, receiver: str, now: datetime) -> Row | None:
+    def _flush(self, receiver: str, now: datetime, most_bytes: int | None) -> Row | None:
         """All that waits of the group that is due first, as a notification."""
         due = self._run(DUE_GROUPS, {"to": receiver, "now": now, "most": 1}).mappings().one_or_none()
         if due is None:
             return None
-        found = self._run(WAITING_OF_GROUP, {"to": receiver, "of_key": due["key"], "most": OFFER}).all()
+        waiting = self._run(WAITING_OF_GROUP, {"to": receiver, "of_key": due["key"], "most": OFFER}).all()
+        fit = len(waiting)
+        if most_bytes is not None:
+            fit = sum(size <= most_bytes for size in accumulate(one.size for one in waiting))
+        found = waiting[: max(fit, 1)]
         bundle = Bundle(
             kind=Kind.GROUP,
             status=min(Status(one.status) for one in found),  # firing, if one of them is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -116,6 +117,20 @@ def test_a_retry_tells_the_same_with_what_fires_on_by_now(store: Store) -> None:
     assert (again.id, names(again.alerts), again.others) == (told.id, ["a2", "a3"], ())
     assert (again.opened, again.attempts) == (told.opened, 1)
     assert [group.flushed_at for group in store.groups()] == [after(minutes=7)]
+
+
+def test_a_group_that_is_too_large_for_one_body_is_told_in_several(store: Store) -> None:
+    with store.write() as tx:
+        every = [f"a{number}" for number in range(5)]
+        tx.commit(lasting(*every, routes=in_group("ops")))
+        now, lease = after(seconds=30), timedelta(minutes=1)
+        size = len(msgspec.json.encode(an_alert("a1", lasts=True)))
+        told = [
+            names(one.alerts)
+            for most_bytes in (2 * size, 2 * size, 1, 1)
+            if (one := tx.claim("ops", now=now, lease=lease, choose=nothing, most_bytes=most_bytes))
+        ]
+    assert told == [["a0", "a1"], ["a2", "a3"], ["a4"]]
 
 
 def test_receivers_and_groups_are_apart(store: Store) -> None:

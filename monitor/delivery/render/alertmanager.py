@@ -15,7 +15,7 @@ from typing import Any, Final
 from monitor.delivery.render import words
 from monitor.delivery.render.facts import MAX_FACTS, facts, links, remarks, tame, title
 from monitor.store.values import Kind, Notification
-from rules.model import Alert, AlertId, Status
+from rules.model import Alert, Status
 
 STANDS: Final = timedelta(minutes=5)
 """How long a firing alert stands without being told again; Alertmanager's own default for those that say
@@ -29,8 +29,12 @@ LATE: Final = "late"
 def alerts(
     notification: Notification, *, app: str, labels: Mapping[str, str], now: datetime
 ) -> list[dict[str, Any]]:
-    """Every alert that the notification is about, each by itself whatever the kind: Alertmanager groups."""
-    return [_alert(alert, notification, app=app, labels=labels, now=now) for alert in _told(notification)]
+    """Every alert that the notification is about, each by itself whatever the kind: Alertmanager groups.
+
+    Not the others of a group: they are told again each by itself.
+    """
+    each = {alert.id: alert for alert in notification.alerts}
+    return [_alert(alert, notification, app=app, labels=labels, now=now) for alert in each.values()]
 
 
 def receipts(notification: Notification) -> dict[str, str]:
@@ -59,14 +63,6 @@ def watchdog(
             "endsAt": words.iso(now + stands),
         }
     ]
-
-
-def _told(notification: Notification) -> Iterable[Alert]:
-    """Its alerts and, of a group, the others that still fire; each once."""
-    by_id: dict[AlertId, Alert] = {}
-    for alert in (*notification.alerts, *notification.others):
-        by_id.setdefault(alert.id, alert)
-    return by_id.values()
 
 
 def _alert(

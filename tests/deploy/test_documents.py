@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import trustme
 import yaml
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -104,10 +105,20 @@ def written(folder: Path, block: Block) -> Desk:
     (folder / "rules" / "calendars.yaml").write_text(calendars, encoding="utf-8")
     head = {**HEAD, "store": {"url": f"sqlite:///{folder}/store.db"}}
     missing = {key: section for key, section in head.items() if key not in yaml.safe_load(block.text)}
-    text = block.text.replace("/run/secrets", str(folder))
+    certified(folder)
+    text = block.text.replace("/run/secrets", str(folder)).replace("/etc/ssl", str(folder))
     desk = Desk(folder)
     desk.config.write_text(text + (yaml.safe_dump(missing) if missing else ""), encoding="utf-8")
     return desk
+
+
+def certified(folder: Path) -> None:
+    """The files that `tls` names."""
+    authority = trustme.CA()
+    ours = authority.issue_cert("cometwatch.example")
+    authority.cert_pem.write_to_path(str(folder / "own-ca.pem"))
+    ours.cert_chain_pems[0].write_to_path(str(folder / "ours.pem"))
+    ours.private_key_pem.write_to_path(str(folder / "ours.key"))
 
 
 @each_settings

@@ -15,10 +15,10 @@ from trio.testing import MockClock
 from monitor.delivery.backoff import SCHEDULE
 from monitor.delivery.breaker import PROBED, Condition
 from monitor.delivery.outbox import POLL_S, SETTLE_S
-from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement
+from monitor.delivery.sinks import Delivered, Refused, RetryAfter, Settlement, Traits
 from monitor.delivery.values import Receiver
 from monitor.errors import StoreError
-from monitor.store.values import EntryState, Kind, Notification, NotificationId
+from monitor.store.values import EntryState, Group, Grouping, Kind, Notification, NotificationId, Timing
 from monitor.store.writer import Writer
 from rules.model import Status
 from tests.delivery.house import FAST, PATIENT, House, Spy, a_house, alert, in_turn, some
@@ -429,6 +429,24 @@ async def test_a_machine_gets_every_alert_in_batches(house: House, autojump_cloc
     await trio.sleep(1)
     assert [len(told.alerts) for told in spy.got] == [60, 60, 60, 60, 10]
     assert {told.kind for told in spy.got} == {Kind.ALERTS}
+
+
+@pytest.mark.parametrize(
+    ("traits", "bodies"),
+    [(Traits(people=False), 4), (Traits(people=False, most=1), 1), (Traits(people=True), 1)],
+)
+async def test_a_group_goes_to_a_machine_in_bodies_that_it_takes(
+    house: House, autojump_clock: MockClock, traits: Traits, bodies: int
+) -> None:
+    spy = Spy(traits=traits)
+    group = Grouping(group=Group(key="1/x", labels={"team": "web"}), timing=Timing())
+    long = [replace(one, summary="x" * 5_000) for one in some(40)]
+    await house.find(*long, grouping=group)
+    await house.nursery.start(house.deliverer(spy).run)
+    await trio.sleep(30)
+    told = [alert.id for one in spy.got for alert in one.alerts]
+    assert (len(spy.got), told) == (bodies, [alert.id for alert in long])
+    assert len({one.opened.subject for one in spy.got if one.opened}) == 1
 
 
 async def test_old_news_of_a_catch_up_is_one_digest(house: House, autojump_clock: MockClock) -> None:

@@ -285,8 +285,11 @@ class Operator(StrEnum):
     NOT_LIKE = "!~"
 
 
-class Matcher(Value, frozen=True, kw_only=True):
-    """One label compared with a text. A label that an alert does not carry counts as ""."""
+class Matcher(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """One label compared with a text. A label that an alert does not carry counts as "".
+
+    In JSON its operator is always there, so that nobody has to know which one is usual.
+    """
 
     label: str
     operator: Operator = Operator.IS

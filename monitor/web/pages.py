@@ -48,6 +48,8 @@ class Reads(Protocol):
 
     def fingerprints(self) -> Mapping[RuleName, str]: ...
 
+    def alert_beginning(self, text: str, /) -> Alert | None: ...
+
 
 RunSync = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs blocking work off the loop; tests give one that runs it in place."""

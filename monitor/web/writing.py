@@ -22,9 +22,12 @@ from starlette.routing import Route
 from monitor.errors import CometwatchError, ConfigError, NotStored
 from monitor.silencing import Wish, check_rules, planned, said
 from monitor.store.store import Tx
-from rules.model import AlertId, RuleName, Value
+from rules.model import Alert, AlertId, RuleName, Value
 
 MAX_BODY: Final = 16 * 1024
+SHORT: Final = 6
+"""Fewer characters of an alert's id are not looked for: they would be another one's tomorrow."""
+WHOLE: Final = 32
 OFF: Final = (
     "changes over HTTP are off: set server.token_file in the settings to a file with a long random word, "
     "and send it as `Authorization: Bearer <word>`; `cometwatch silence` and `cometwatch ack` work without"
@@ -47,6 +50,8 @@ class Rules(Protocol):
     """The part of the store that writing reads."""
 
     def fingerprints(self) -> Mapping[RuleName, str]: ...
+
+    def alert_beginning(self, text: str, /) -> Alert | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +126,7 @@ class Desk:
         return {"ended": number}
 
     async def _ack(self, writes: Writes, request: Request) -> Any:
-        alert, wish = AlertId(request.path_params["alert"]), await _read(request, AckWish)
+        alert, wish = await self._named(request), await _read(request, AckWish)
         by = said(wish.by, "by", "anna")
         comment = said(wish.comment, "comment", "calling back") if wish.comment else ""
         made = await writes.submit(lambda tx: tx.ack(alert, by=by, comment=comment))
@@ -129,10 +134,18 @@ class Desk:
         return {"ack": made}
 
     async def _unack(self, writes: Writes, request: Request) -> Any:
-        alert = AlertId(request.path_params["alert"])
+        alert = await self._named(request)
         await writes.submit(lambda tx: tx.unack(alert))
         log.info("alert.unacknowledged", alert=alert)
         return {"unacked": alert}
+
+    async def _named(self, request: Request) -> AlertId:
+        """The alert of the path, which may be written as short as messages and commands show it."""
+        text: str = request.path_params["alert"]
+        if not SHORT <= len(text) < WHOLE:
+            return AlertId(text)
+        found = await self._run_sync(lambda: self._store.alert_beginning(text))
+        return found.id if found else AlertId(text)
 
     async def _answer(self, request: Request, work: Work, status: int) -> Response:
         try:

@@ -120,7 +120,7 @@ def test_a_store_of_another_app(desk: Desk) -> None:
 def test_a_mute_begins_shows_and_ends(desk: Desk) -> None:
     said = desk("mute", "--rule", "missed-call", "--for", "2h", "--reason", "moving house").stdout
     (mute,) = desk.json("mutes")["mutes"]
-    assert mute["matchers"] == [{"label": "rule", "value": "missed-call"}]
+    assert mute["matchers"] == [{"label": "rule", "operator": "=", "value": "missed-call"}]
     until = datetime.fromisoformat(mute["ends_at"])
     assert abs(until - system_wall() - timedelta(hours=2)) < timedelta(minutes=1)
     assert f"`cometwatch unmute {mute['id']}` ends it" in said

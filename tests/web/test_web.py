@@ -338,7 +338,9 @@ async def test_silences_and_receivers_as_json(store: Store) -> None:
         ever = (await client.get("/api/silences", params={"all": "true"})).json()["silences"]
         receivers = (await client.get("/api/receivers")).json()["receivers"]
         acks = (await client.get("/api/alerts")).json()["acks"]
-    assert [(one["id"], one["matchers"]) for one in now] == [(1, [{"label": "a", "value": "b"}])]
+    assert [(one["id"], one["matchers"]) for one in now] == [
+        (1, [{"label": "a", "operator": "=", "value": "b"}])
+    ]
     assert {one["id"] for one in ever} == {1, 2}
     assert [(one["receiver"], one["door"]) for one in receivers] == [("ops", "closed")]
     assert {name: ack["by"] for name, ack in acks.items()} == {"a1": "ben"}

@@ -86,6 +86,19 @@ async def test_a_silence_may_name_its_times(store: Store) -> None:
     assert (made["starts_at"], made["ends_at"]) == ("2026-03-01T13:00:00Z", "2026-03-01T15:00:00Z")
 
 
+async def test_an_alert_is_found_by_how_its_id_begins(store: Store) -> None:
+    ours, twin = (f"c0932ed75b{letter}{'0' * 21}" for letter in "ab")
+    with store.write() as tx:
+        tx.commit(found(ours, twin))
+    async with asking(store, writes(store)) as client:
+        made = await client.post("/api/alerts/c0932ed75ba0/ack", json={"by": "anna"})
+        unclear = await client.post("/api/alerts/c0932ed75b/ack", json={"by": "anna"})
+        let_go = await client.delete("/api/alerts/c0932ed75ba0/ack")
+    assert (made.status_code, made.json()["ack"]["alert"]) == (201, ours)
+    assert unclear.status_code == 404
+    assert let_go.json() == {"unacked": ours}
+
+
 async def test_an_alert_is_acknowledged_and_let_go(store: Store) -> None:
     async with asking(store, writes(store)) as client:
         made = await client.post("/api/alerts/a1/ack", json={"by": " anna ", "comment": "calling back"})

@@ -89,6 +89,9 @@ class BrokenStore:
     def all_silences(self, limit: int) -> list[Silence]:
         raise StoreError("the disk is gone")
 
+    def alert_beginning(self, text: str, /) -> Alert | None:
+        raise StoreError("the disk is gone")
+
     def fingerprints(self) -> Mapping[RuleName, str]:
         raise StoreError("the disk is gone")
 

@@ -28,7 +28,7 @@ receivers:
 """
 SECRET = "whsec_Z2VoZWltZ2VoZWltZ2VoZWltZ2VoZWltZ2VoZWlt"
 ALL_OF_THEM = """\
-  - {name: bot, slack: {token_file: gone, channel: C1}}
+  - {name: bot, slack: {token_file: gone, channel: C123}}
   - {name: signed, webhook: {url_file: gone, secret_file: gone, headers: {X-Key: geheim-key}}}
   - {name: events, webhook: {url_file: gone, format: cloudevents-binary}}
   - {name: cluster, alertmanager: {urls: ["http://am-0:9093", "http://am-1:9093"], token_file: gone}}

@@ -199,7 +199,7 @@ def test_all_receivers_are_rendered_and_no_secret_is(desk: Desk) -> None:
         assert one["failure"] is None, name
         assert one["requests"] or one["text"], name
     assert len(by_name["cluster"]["requests"]) == 2
-    assert by_name["bot"]["requests"][0]["body"]["channel"] == "C1"
+    assert by_name["bot"]["requests"][0]["body"]["channel"] == "C123"
     assert "blocks" in by_name["chat"]["requests"][0]["body"]
     assert "Attachment from Captain America" in by_name["mail"]["text"]
     assert "geheim" not in json.dumps(told)

@@ -209,10 +209,10 @@ class _Line(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._trust = trust
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
         return await self._stream.read(max_bytes, timeout)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -222,7 +222,7 @@ class _Line(httpcore.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,  # noqa: ARG002 - that of the pool's beginning
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
     ) -> httpcore.AsyncNetworkStream:
         try:
             return await self._stream.start_tls(self._current(), server_hostname, timeout)

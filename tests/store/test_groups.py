@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from monitor.store import outbox
 from monitor.store.store import Store
-from monitor.store.values import EntryId, EntryState, Group, Kind, Route, Timing
+from monitor.store.values import Bundle, EntryId, EntryState, Group, Kind, Route, Timing, Waiting
 from rules.model import Alert, AlertId, Status
 from tests.store.building import (
     NOON,
@@ -254,11 +254,11 @@ def test_in_a_storm_of_groups_their_alerts_are_offered_to_be_summed_up(store: St
         offered: list[int] = []
         at, lease = after(minutes=1), timedelta(minutes=1)
 
-        def sum_up(waiting: object) -> object:
-            offered.append(len(list(waiting)))  # type: ignore[call-overload]
-            return all_alike(waiting)  # type: ignore[arg-type]
+        def sum_up(waiting: Sequence[Waiting]) -> Bundle | None:
+            offered.append(len(waiting))
+            return all_alike(waiting)
 
-        one = tx.claim("ops", now=at, lease=lease, choose=sum_up, most_groups=3)  # type: ignore[arg-type]
+        one = tx.claim("ops", now=at, lease=lease, choose=sum_up, most_groups=3)
         assert one is not None
         assert (offered, len(one.alerts), one.opened) == ([5], 5, None)
         assert tx.next_due("ops") == at + lease
@@ -354,7 +354,7 @@ def test_notes_and_who_looks_after_it_come_along(store: Store) -> None:
         ack = tx.ack(AlertId("a1"), by="anna", comment="on it")
         told = claimed(tx, now=after(minutes=1))
         assert told.acks == {"a1": ack}
-        tx.tell(["a1"], "lead", note="Escalated")  # type: ignore[list-item]
+        tx.tell([AlertId("a1")], "lead", note="Escalated")
         [lead] = [claimed(tx, "lead", now=after(minutes=1))]
     assert (lead.notes, lead.acks, lead.alerts) == (
         {"a1": "Escalated"},
